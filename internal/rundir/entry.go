@@ -1,0 +1,50 @@
+// Package rundir is the runtime folder: one locked file for each live instance
+// of this user and trust domain. Being locked by its owner is what makes an
+// instance alive, not its pid (docs/adr/0006). Both discovery and the commands
+// read it.
+package rundir
+
+import (
+	"net/netip"
+	"time"
+)
+
+// An Entry is what an instance says of itself. It is a file format: a key,
+// once out, stays.
+type Entry struct {
+	ID          string `json:"id"` // 8 lower-case letters and digits
+	App         string `json:"app"`
+	Namespace   string `json:"namespace"`
+	TrustDomain string `json:"trustDomain"`
+	Identity    string `json:"identity"` // the SPIFFE ID
+	// State is a discovery.State; AppState says more where there is more to
+	// say, such as "stale".
+	State string `json:"state"`
+	// Mesh are the addresses of the mesh listener, best first.
+	Mesh []netip.AddrPort `json:"mesh"`
+	// NetNS is the inode of the network namespace the addresses belong to; 0
+	// where there is none.
+	NetNS    uint64 `json:"netns,omitempty"`
+	UID      int    `json:"uid"`
+	PID      int    `json:"pid"`              // pillion's
+	AppPID   int    `json:"appPid,omitempty"` // the app's first process
+	AppPort  uint16 `json:"appPort,omitempty"`
+	Protocol string `json:"appProtocol,omitempty"`
+	HTTPPort uint16 `json:"httpPort,omitempty"`
+	GRPCPort uint16 `json:"grpcPort,omitempty"`
+	// Command is the app's command line; empty for a sidecar alone. Folder is
+	// where it runs.
+	Command []string  `json:"command,omitempty"`
+	Folder  string    `json:"folder"`
+	Home    string    `json:"home"`
+	Since   time.Time `json:"since"`
+	Version string    `json:"version"`
+	// Run is the number of the run in the logs; 0 if its logs are not kept.
+	Run int `json:"run,omitempty"`
+	// Derived is true if nobody chose the app ID: it comes from the folder.
+	Derived bool `json:"derived,omitempty"`
+	// CertExpires is when the present leaf ends.
+	CertExpires time.Time `json:"certExpires"`
+	// Socket is the control socket's path.
+	Socket string `json:"socket"`
+}

@@ -1,0 +1,77 @@
+// Package config is what a sidecar is told: flags, environment and files,
+// resolved once into plain values, with everything wrong reported at once.
+package config
+
+import (
+	"time"
+)
+
+// A Sidecar is the configuration of one sidecar with its app. Its zero value
+// with an AppID is a working one.
+type Sidecar struct {
+	// AppID is the name other apps call this one by. Required. Derived is
+	// true if nobody chose it.
+	AppID   string
+	Derived bool
+	// Namespace is the group of apps this one belongs to. Empty: default.
+	Namespace string
+	// Command is the app and its arguments; empty runs the sidecar alone.
+	// Dir is where it runs; empty: the working folder.
+	Command []string
+	Dir     string
+
+	// AppPort is where the app listens. Zero with a command: detected. Zero
+	// without: the app only calls others. AppPortAuto gives the app a free
+	// port in PORT and APP_PORT.
+	AppPort     uint16
+	AppPortAuto bool
+	// AppProtocol is http, https, h2c, grpc or grpcs. Empty: http.
+	AppProtocol string
+	// AppChannelAddress is the host the app listens on. Empty: 127.0.0.1,
+	// then ::1.
+	AppChannelAddress string
+	// AppMaxConcurrency bounds the calls the app gets at once; 0: no bound.
+	AppMaxConcurrency int
+
+	// HTTPPort and GRPCPort are the doors. Zero: 3500 and 50001 if free, else
+	// any free port.
+	HTTPPort uint16
+	GRPCPort uint16
+	// MeshPort is the mesh listener. Zero: the stable one of Dapr's rule if
+	// free, else any free port.
+	MeshPort uint16
+
+	// LAN lets the sidecar find and be found by other machines.
+	LAN bool
+	// Discovery are the sources to use, in order. Empty: local, mdns, static.
+	Discovery []string
+	// Peers are static peers, as [app-id=]host:port.
+	Peers []string
+	// ResolveTimeout bounds the wait for a name that is not known. Default 1s.
+	ResolveTimeout time.Duration
+	// Hold bounds the wait for a known app. Default 10s.
+	Hold time.Duration
+	// StartHold bounds the wait for an app's first start. Default 60s.
+	StartHold time.Duration
+	// Grace is everything stopping may take. Default 10s.
+	Grace time.Duration
+
+	// AllowedOrigins and AllowedHosts widen who may use the HTTP door.
+	AllowedOrigins  []string
+	AllowedHosts    []string
+	AllowOtherUsers bool
+	// APIToken protects the doors; AppToken is sent to the app. From
+	// DAPR_API_TOKEN and APP_API_TOKEN. Never logged.
+	APIToken string
+	AppToken string
+
+	// LogLevel is debug, info, warn, error. Empty: info. APILogging logs each
+	// call through a door.
+	LogLevel   string
+	APILogging bool
+
+	// ResourcesPaths and ConfigFile are Dapr's resource folders and
+	// Configuration resource. Empty: the home's.
+	ResourcesPaths []string
+	ConfigFile     string
+}
