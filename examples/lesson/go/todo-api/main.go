@@ -1,0 +1,150 @@
+// Command todo-api is the lesson's first service. It creates tasks and tells
+// notification-service; when a task is completed it has billing-service charge
+// for it and notifies again. It finds both by their app IDs, through its own
+// sidecar, and never learns where they run.
+package main
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+type task struct {
+	ID     string `json:"id"`
+	Title  string `json:"title"`
+	Status string `json:"status"`
+}
+
+// api is the service. The tasks live in memory: they are the lesson's
+// subject, not its database.
+type api struct {
+	sidecar *sidecar
+
+	mu    sync.Mutex // guards what follows
+	tasks map[string]task
+}
+
+func main() {
+	a := &api{sidecar: newSidecar(), tasks: map[string]task{}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /tasks", a.create)
+	mux.HandleFunc("GET /tasks/{id}", a.get)
+	mux.HandleFunc("POST /tasks/{id}/complete", a.complete)
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, map[string]string{"status": "healthy"})
+	})
+
+	port := os.Getenv("PORT")
+	if port == "" {
+		port = "8000"
+	}
+	server := &http.Server{Addr: "127.0.0.1:" + port, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	log.SetFlags(0)
+	log.SetPrefix("INFO:     ")
+	log.Printf("listening on http://%s", server.Addr)
+	log.Fatal(server.ListenAndServe())
+}
+
+func (a *api) create(w http.ResponseWriter, r *http.Request) {
+	var t task
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&t); err != nil || t.Title == "" {
+		reply(w, http.StatusUnprocessableEntity, map[string]string{"detail": `a task needs a title: {"title":"Buy groceries"}`})
+		return
+	}
+	t.ID, t.Status = rand.Text(), "pending"
+	a.put(t)
+	log.Printf("Task created: %s", t.Title)
+
+	// The path form: what invoke_method of the Dapr SDKs sends.
+	answer, err := a.sidecar.invoke(r.Context(), "notification-service", "notify", map[string]string{
+		"message": "Todo created: " + t.Title,
+		"task_id": t.ID,
+	})
+	if err != nil {
+		// The task is safe; that nobody was told is worth a line, not a failure.
+		log.Printf("Notification failed: %v", err)
+	} else {
+		log.Printf("Notification response: %s", answer)
+	}
+	reply(w, http.StatusCreated, t)
+}
+
+func (a *api) get(w http.ResponseWriter, r *http.Request) {
+	t, ok := a.find(r.PathValue("id"))
+	if !ok {
+		reply(w, http.StatusNotFound, map[string]string{"detail": "no task " + r.PathValue("id")})
+		return
+	}
+	reply(w, http.StatusOK, t)
+}
+
+// complete marks a task as done, has it charged, and notifies. A task is
+// complete even if it could not be charged; the answer says which.
+func (a *api) complete(w http.ResponseWriter, r *http.Request) {
+	t, ok := a.find(r.PathValue("id"))
+	if !ok {
+		reply(w, http.StatusNotFound, map[string]string{"detail": "no task " + r.PathValue("id")})
+		return
+	}
+	t.Status = "completed"
+	a.put(t)
+
+	billing := "charged"
+	if _, err := a.sidecar.invoke(r.Context(), "billing-service", "charge", map[string]string{
+		"task_id": t.ID, "title": t.Title,
+	}); err != nil {
+		billing = advice(err)
+		log.Printf("Not charged: %s", billing)
+	}
+
+	// The header form: an ordinary request to the sidecar, with the app ID in
+	// a header.
+	answer, err := a.sidecar.post(r.Context(), "notification-service", "/notify", map[string]string{
+		"message": "Task completed: " + t.Title, "task_id": t.ID,
+	})
+	if err != nil {
+		log.Printf("Notification failed: %v", err)
+	} else {
+		log.Printf("Notification response: %s", answer)
+	}
+	reply(w, http.StatusOK, map[string]string{"id": t.ID, "title": t.Title, "status": t.Status, "billing": billing})
+}
+
+// advice turns the three failures of the lesson's table into what to do.
+func advice(err error) string {
+	switch reasonOf(err) {
+	case notFound:
+		return "pending: billing-service is not running; start it and charge again"
+	case refused:
+		return "pending: billing-service runs, but its app cannot be reached; check its --app-port"
+	case timedOut:
+		return "pending: billing-service took too long; it may have charged, so look before charging again"
+	default:
+		return fmt.Sprintf("pending: %v", err)
+	}
+}
+
+func (a *api) put(t task) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.tasks[t.ID] = t
+}
+
+func (a *api) find(id string) (task, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t, ok := a.tasks[id]
+	return t, ok
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // the client has gone: nobody is left to tell
+}

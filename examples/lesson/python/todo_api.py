@@ -1,0 +1,79 @@
+"""The lesson's todo-api: it finds the other services by app ID only."""
+
+import logging
+import uuid
+from typing import Dict, Optional
+
+from fastapi import FastAPI, HTTPException
+from pydantic import BaseModel
+
+import sidecar
+
+logging.basicConfig(level=logging.INFO, format="%(levelname)s:     %(message)s")
+logger = logging.getLogger(__name__)
+
+app = FastAPI()
+
+
+class Task(BaseModel):
+    id: Optional[str] = None
+    title: str
+    status: str = "pending"
+
+
+# The tasks live in memory: they are the lesson's subject, not its database.
+tasks: Dict[str, Task] = {}
+
+
+@app.post("/tasks", response_model=Task, status_code=201)
+def create_task(task: Task):
+    task.id = str(uuid.uuid4())
+    tasks[task.id] = task
+    try:
+        answer = sidecar.invoke(
+            "notification-service",
+            "notify",
+            {"message": f"Todo created: {task.title}", "task_id": task.id},
+        )
+        print(f"Notification response: {answer}", flush=True)
+    except sidecar.CallError as error:
+        # The task is safe; that nobody was told is worth a line, not a failure.
+        logger.warning("Notification failed: %s", error)
+    return task
+
+
+@app.get("/tasks/{task_id}", response_model=Task)
+def get_task(task_id: str):
+    if task_id not in tasks:
+        raise HTTPException(404, f"no task {task_id}")
+    return tasks[task_id]
+
+
+@app.post("/tasks/{task_id}/complete")
+def complete_task(task_id: str):
+    """A task is complete even if it could not be charged; the answer says which."""
+    task = get_task(task_id)
+    task.status = "completed"
+
+    billing = "charged"
+    try:
+        sidecar.invoke("billing-service", "charge", {"task_id": task.id, "title": task.title})
+    except sidecar.CallError as error:
+        billing = sidecar.advice(error)
+        logger.warning("Not charged: %s", billing)
+
+    try:
+        answer = sidecar.post(
+            "notification-service",
+            "/notify",
+            {"message": f"Task completed: {task.title}", "task_id": task.id},
+        )
+        print(f"Notification response: {answer}", flush=True)
+    except sidecar.CallError as error:
+        logger.warning("Notification failed: %s", error)
+    return {"id": task.id, "title": task.title, "status": task.status, "billing": billing}
+
+
+@app.get("/health")
+async def health():
+    return {"status": "healthy"}
