@@ -127,8 +127,7 @@ func From(err error) *Error {
 	if err == nil {
 		return nil
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return &Error{Reason: Internal, What: "internal: " + err.Error(), Err: err}
@@ -136,8 +135,8 @@ func From(err error) *Error {
 
 // Is reports whether err carries the reason.
 func Is(err error, reason Reason) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Reason == reason
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Reason == reason
 }
 
 // wire is an Error as it crosses the mesh.
