@@ -142,6 +142,10 @@ type Call struct {
 	// Informational gets each 1xx answer but 101, in order, before the final
 	// one. Nil drops them. It must not keep fields.
 	Informational func(status int, fields Fields) error
+	// Reached, if not nil, is called by whoever writes the call to the app,
+	// when its first byte has been written: from then on the app may have seen
+	// it. Calls after the first do nothing.
+	Reached func()
 	// Timing, if not nil, is filled while the call runs.
 	Timing *Timing
 }
