@@ -159,7 +159,8 @@ type Answer struct {
 	// Body is never nil. The receiver of the Answer closes it; for an
 	// upgrade that is what ends the tunnel.
 	Body Body
-	// Length is -1 if it is not known.
+	// Length is -1 if it is not known. Where there is no body though a length
+	// was given (HEAD, 304), it is the length that was given.
 	Length int64
 	// Upgraded carries the client's bytes after a 101 answer; Body carries
 	// the app's. CloseWrite is the client's half-close. Nil without upgrade.
