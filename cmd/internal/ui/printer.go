@@ -1,0 +1,225 @@
+package ui
+
+import (
+	"io"
+	"strings"
+
+	"github.com/pillion-dev/pillion/internal/apperr"
+)
+
+// prefix begins our own lines.
+const prefix = "pillion: "
+
+// labelWidth is the room a label of an error's rows takes: cause and two blanks.
+const labelWidth = 7
+
+// A Printer writes to one stream in its dress. Each message is one Write, so
+// that messages of several goroutines do not mix.
+type Printer struct {
+	*Theme
+	w io.Writer
+}
+
+// NewPrinter dresses w, which need not be the process's own stream.
+func NewPrinter(w io.Writer, getenv func(string) string) *Printer {
+	return &Printer{Theme: NewTheme(w, getenv), w: w}
+}
+
+// Through is p with everything going through w first, as w's own dress is p's.
+func (p *Printer) Through(w io.Writer) *Printer { return &Printer{Theme: p.Theme, w: w} }
+
+// Write passes b on as it is.
+func (p *Printer) Write(b []byte) (int, error) { return p.w.Write(b) }
+
+// Print writes text as it is. A stream that cannot be written to is nobody's
+// to tell.
+func (p *Printer) Print(text string) {
+	if text != "" {
+		_, _ = io.WriteString(p.w, text)
+	}
+}
+
+// Line writes text and ends the row.
+func (p *Printer) Line(text string) { p.Print(text + "\n") }
+
+// Paragraph writes text folded at blanks.
+func (p *Printer) Paragraph(text string) {
+	if !p.TTY {
+		p.Line(p.Text(text))
+		return
+	}
+	p.Line(strings.Join(fold(strings.Fields(p.Text(text)), p.Theme.Prose(), p.Theme.Prose()), "\n"))
+}
+
+// Say writes one `pillion:` line: facts in a fixed order, joined by ` · `. On
+// a terminal the line folds between facts; in a pipe it is one row with commas
+// and without the mark.
+func (p *Printer) Say(mark Mark, facts ...string) { p.Print(p.Saying(mark, facts...)) }
+
+// Saying is the line Say writes.
+func (p *Printer) Saying(mark Mark, facts ...string) string {
+	shown := make([]string, 0, len(facts))
+	for _, f := range facts {
+		if f != "" {
+			shown = append(shown, p.Text(f))
+		}
+	}
+	if !p.TTY {
+		return prefix + strings.Join(shown, ", ") + "\n"
+	}
+	if mark != NoMark && len(shown) > 0 {
+		shown[0] = p.Mark(mark) + " " + shown[0]
+	}
+	return p.Muted.Render(strings.TrimSpace(prefix)) + " " + p.foldFacts(shown, len(prefix)) + "\n"
+}
+
+// foldFacts joins facts and begins a new row where the next one does not fit.
+// The first row already holds indent columns.
+func (p *Printer) foldFacts(facts []string, indent int) string {
+	hang := p.hang(indent)
+	sep := p.Sep()
+	var out strings.Builder
+	used := indent
+	for i, fact := range facts {
+		w := Cells(fact)
+		if i > 0 {
+			if used+Cells(sep)+w <= p.Width {
+				out.WriteString(p.Muted.Render(sep))
+				used += Cells(sep)
+			} else {
+				out.WriteString("\n" + strings.Repeat(" ", hang))
+				used = hang
+			}
+		}
+		rows := fold(strings.Fields(fact), max(1, p.Width-used), max(1, p.Width-hang))
+		out.WriteString(strings.Join(rows, "\n"+strings.Repeat(" ", hang)))
+		if len(rows) > 1 {
+			used = hang
+		}
+		used += Cells(rows[len(rows)-1])
+	}
+	return out.String()
+}
+
+// hang is an indent, or two columns where there is no room for it.
+func (t *Theme) hang(indent int) int {
+	if t.Width < narrow {
+		return 2
+	}
+	return indent
+}
+
+// Warn says that we coped, and what to do about it.
+func (p *Printer) Warn(e *apperr.Error) {
+	p.Print(p.block("warning:", ToneWarn, e))
+}
+
+// Fail says that something could not be done. It is the last thing printed.
+func (p *Printer) Fail(e *apperr.Error) {
+	p.Print(p.block("error:", ToneBad, e))
+}
+
+// Hint writes the row of a hint alone, for an answer of the app's that we can
+// say something about.
+func (p *Printer) Hint(text string, run ...string) {
+	e := &apperr.Error{Hint: text, Run: run}
+	if p.TTY {
+		p.Print(p.terminalRow("hint", p.Text(e.Hint), p.Text(strings.Join(run, " "))))
+		return
+	}
+	p.Print(prefix + "hint: " + p.Text(Printable(text)) + "\n")
+}
+
+// block is an error or a warning with its rows.
+func (p *Printer) block(word string, tone Tone, e *apperr.Error) string {
+	if !p.TTY {
+		return p.pipeBlock(word, e)
+	}
+	text := p.Text(Printable(e.What))
+	hang := p.hang(len(prefix))
+	lead := p.Muted.Render(strings.TrimSpace(prefix)) + " " + p.Paint(tone, word) + " "
+	rows := fold(words(text, ""), max(1, p.Prose()-Cells(lead)), max(1, p.Prose()-hang))
+	var out strings.Builder
+	out.WriteString(lead + strings.Join(rows, "\n"+strings.Repeat(" ", hang)) + "\n")
+	if hops := p.hops(e); hops != "" {
+		out.WriteString(p.terminalRow("hop", hops, ""))
+	}
+	if e.Cause != "" {
+		out.WriteString(p.terminalRow("cause", p.Text(Printable(e.Cause)), ""))
+	}
+	if e.Hint != "" {
+		out.WriteString(p.terminalRow("hint", p.Text(Printable(e.Hint)), p.Text(strings.Join(e.Run, " "))))
+	}
+	return out.String()
+}
+
+// terminalRow is a labelled row under an error, folded under its own text. The
+// command in it, if any, is coloured.
+func (p *Printer) terminalRow(label, text, command string) string {
+	indent := p.hang(len(prefix))
+	under := indent + labelWidth
+	if p.Width < narrow {
+		under = indent + 2
+	}
+	rows := fold(words(text, command), max(1, p.Prose()-indent-labelWidth), max(1, p.Prose()-under))
+	out := strings.Join(rows, "\n"+strings.Repeat(" ", under))
+	if command != "" && strings.Contains(out, command) {
+		out = strings.Replace(out, command, p.Paint(ToneType, command), 1)
+	}
+	return strings.Repeat(" ", indent) + p.Muted.Render(label) +
+		strings.Repeat(" ", labelWidth-len(label)) + out + "\n"
+}
+
+// pipeBlock is an error with one record a row.
+func (p *Printer) pipeBlock(word string, e *apperr.Error) string {
+	var out strings.Builder
+	row := func(label, text string) {
+		if text != "" {
+			out.WriteString(prefix + label + " " + p.Text(Printable(text)) + "\n")
+		}
+	}
+	row(word, e.What)
+	if isCall(e.Reason) {
+		row("hop:", hopName(e.At()))
+	}
+	row("cause:", e.Cause)
+	row("hint:", e.Hint)
+	return out.String()
+}
+
+// hops are the hops a failed call passed, then the one it failed at.
+func (p *Printer) hops(e *apperr.Error) string {
+	if !isCall(e.Reason) {
+		return ""
+	}
+	var out []string
+	for _, hop := range apperr.Hops {
+		if hop == e.At() {
+			out = append(out, p.Paint(ToneStrong, hopName(hop))+" "+p.Mark(MarkFailed))
+			break
+		}
+		if hop != apperr.HopCaller {
+			out = append(out, hopName(hop)+" "+p.Mark(MarkOK))
+		}
+	}
+	return strings.Join(out, p.Muted.Render(p.Text(" → ")))
+}
+
+func hopName(h apperr.Hop) string {
+	if h == apperr.HopTLS {
+		return "TLS"
+	}
+	return string(h)
+}
+
+// isCall reports whether errors of this reason are failed calls, which have a
+// hop. Those of commands have none.
+func isCall(r apperr.Reason) bool {
+	switch r {
+	case apperr.Internal, apperr.Usage, apperr.NoSuchApp, apperr.Cancelled, apperr.OwnConfig,
+		apperr.PortTaken, apperr.CommandNotFound, apperr.NotExecutable,
+		apperr.TargetMissing, apperr.TargetInvalid, apperr.MethodRefused:
+		return false
+	}
+	return true
+}
