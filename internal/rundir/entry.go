@@ -43,6 +43,8 @@ type Entry struct {
 	Run int `json:"run,omitempty"`
 	// Derived is true if nobody chose the app ID: it comes from the folder.
 	Derived bool `json:"derived,omitempty"`
+	// LAN is true if other machines may find the instance.
+	LAN bool `json:"lan,omitempty"`
 	// CertExpires is when the present leaf ends.
 	CertExpires time.Time `json:"certExpires"`
 	// Socket is the control socket's path.
