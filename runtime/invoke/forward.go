@@ -1,0 +1,46 @@
+package invoke
+
+import (
+	"net/netip"
+
+	"github.com/pillion-dev/pillion/tls/identity"
+)
+
+// origin is what the caller's sidecar says of itself in forwarded fields.
+type origin struct {
+	forwardedFor string // X-Forwarded-For
+	host         string // X-Forwarded-Host
+	forwarded    string // Forwarded, RFC 7239
+}
+
+func newOrigin(addr netip.Addr, host string) origin {
+	if !addr.IsValid() {
+		addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	node := addr.String()
+	if addr.Is6() {
+		node = `"[` + node + `]"` // RFC 7239 §6.1
+	}
+	return origin{
+		forwardedFor: addr.String(),
+		host:         host,
+		forwarded:    "for=" + node + ";by=" + node + ";host=" + host,
+	}
+}
+
+// extend adds the sidecar's own line behind those that came, as Dapr does.
+func (o origin) extend(f *Fields) {
+	f.Add("X-Forwarded-For", o.forwardedFor)
+	f.Add("X-Forwarded-Host", o.host)
+	f.Add("Forwarded", o.forwarded)
+}
+
+// identify replaces whatever claims to say who calls whom.
+func identify(f *Fields, caller identity.ID, callee string) {
+	f.remove(func(name string) bool {
+		return hasPrefixFold(name, "dapr-caller-") || hasPrefixFold(name, "dapr-callee-")
+	})
+	f.Add(FieldCallerApp, caller.App())
+	f.Add(FieldCallerNamespace, caller.Namespace())
+	f.Add(FieldCalleeApp, callee)
+}

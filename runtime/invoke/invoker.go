@@ -1,0 +1,174 @@
+package invoke
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/tls/identity"
+)
+
+// Defaults of Options.
+const (
+	DefaultHold           = 10 * time.Second
+	DefaultResolveTimeout = time.Second
+)
+
+// Options are what an Invoker is made of.
+type Options struct {
+	// Self is who calls. Required.
+	Self identity.ID
+	// Resolver finds instances and Mesh reaches them. Required.
+	Resolver Resolver
+	Mesh     Mesh
+	// Local is the own app, for calls to itself. Nil: there is none, and a
+	// call to one's own id goes through the mesh to another instance.
+	Local Handler
+	// Hold bounds the wait for a known app; default 10s. ResolveTimeout bounds
+	// the look-up of a name that is not known; default 1s.
+	Hold           time.Duration
+	ResolveTimeout time.Duration
+	// LAN is true if other machines are asked too; it changes words only.
+	LAN bool
+	// HostAddr and HostName are what the forwarded fields say of this machine.
+	// Empty: 127.0.0.1 and localhost.
+	HostAddr netip.Addr
+	HostName string
+	// Stages stand between the check of the target and the attempts, the first
+	// outermost. They see each call once, whatever is repeated behind them.
+	Stages []Stage
+	// Tap sees each call as the own app's sidecar sees it. Nil costs nothing.
+	Tap Tap
+	// Logger gets a debug line for each attempt that failed. Nil discards.
+	Logger *slog.Logger
+}
+
+// An Invoker is the caller's side of service invocation: it finds the app,
+// picks an instance, and moves on from those that provably did not take the
+// call. It is a Handler and safe for concurrent use.
+type Invoker struct {
+	self           identity.ID
+	resolver       Resolver
+	mesh           Mesh
+	local          Handler
+	hold           time.Duration
+	resolveTimeout time.Duration
+	lan            bool
+	origin         origin
+	log            *slog.Logger
+	balance        balancer
+	replays        *budget
+	chain          Handler
+}
+
+// New makes an Invoker. It starts nothing.
+func New(o Options) *Invoker {
+	i := &Invoker{
+		self: o.Self, resolver: o.Resolver, mesh: o.Mesh, local: o.Local,
+		hold: o.Hold, resolveTimeout: o.ResolveTimeout, lan: o.LAN,
+		log: o.Logger, replays: newBudget(replayBudget),
+	}
+	if i.hold <= 0 {
+		i.hold = DefaultHold
+	}
+	if i.resolveTimeout <= 0 {
+		i.resolveTimeout = DefaultResolveTimeout
+	}
+	if i.log == nil {
+		i.log = slog.New(slog.DiscardHandler)
+	}
+	if o.HostName == "" {
+		o.HostName = "localhost"
+	}
+	i.origin = newOrigin(o.HostAddr, o.HostName)
+	stages := append([]Stage{TapStage(AtCaller, o.Tap), i.target}, o.Stages...)
+	i.chain = Chain(HandlerFunc(i.send), stages...)
+	return i
+}
+
+// Serve carries out c. It waits for an app that is known, at most as long as
+// Options.Hold, and never longer than ctx lets it. Its errors are
+// *apperr.Error and say whether an app may have seen the call.
+func (i *Invoker) Serve(ctx context.Context, c *Call) (*Answer, error) {
+	if c.Timing == nil {
+		c.Timing = new(Timing)
+	}
+	answer, err := i.chain.Serve(ctx, c)
+	if err != nil {
+		closeBody(c)
+		return nil, apperr.From(err)
+	}
+	return answer, nil
+}
+
+func closeBody(c *Call) {
+	if c.Body != nil {
+		_ = c.Body.Close() // the call's own error is the one to report
+	}
+}
+
+// target is the stage that decides whether the call may be made at all, and
+// writes the fields that say who makes it.
+func (i *Invoker) target(next Handler) Handler {
+	return HandlerFunc(func(ctx context.Context, c *Call) (*Answer, error) {
+		if c.Target.App == "" {
+			return nil, TargetMissing()
+		}
+		if c.Verb == "CONNECT" {
+			return nil, methodRefused(c.Verb)
+		}
+		key := c.Target.Key(i.self.Namespace())
+		callee, err := identity.New(i.self.TrustDomain(), key.Namespace, key.App)
+		if err != nil {
+			return nil, invalidTarget(c.Target.Given, "an app id is "+identity.Rule, "")
+		}
+		if key.Namespace != i.self.Namespace() {
+			return nil, NamespaceDenied(i.self, callee, c)
+		}
+		c.Caller = i.self
+		StripHopByHop(&c.Fields)
+		StripReserved(&c.Fields)
+		identify(&c.Fields, i.self, key.App)
+		i.origin.extend(&c.Fields)
+		return next.Serve(ctx, c)
+	})
+}
+
+func methodRefused(verb string) *apperr.Error {
+	return &apperr.Error{
+		Reason: apperr.MethodRefused, What: "the method " + verb + " cannot be sent to an app",
+		Dapr: "invalid HTTP verb", Cause: verb + " opens a tunnel and is not for apps", Reached: apperr.ReachedNo,
+	}
+}
+
+// send gives the call to the own app or to the mesh.
+func (i *Invoker) send(ctx context.Context, c *Call) (*Answer, error) {
+	key := c.Target.Key(i.self.Namespace())
+	if i.local == nil || key.App != i.self.App() || key.Namespace != i.self.Namespace() {
+		return newAttempts(i, c, key).run(ctx)
+	}
+	p := newProgress()
+	own := *c
+	own.Attempt, own.Only = 1, true
+	p.watch(&own, c)
+	answer, err := i.local.Serve(ctx, &own)
+	if err != nil {
+		return nil, p.explain(ctx, c, apperr.From(err))
+	}
+	cleanAnswer(answer)
+	answer.Peer, answer.Attempts = i.self, 1
+	answer.Body = &answerBody{Body: answer.Body, timing: c.Timing, began: time.Now(), end: func() { closeBody(c) }}
+	return answer, nil
+}
+
+// cleanAnswer makes sure of an Answer's promises, and that nothing in it
+// claims to come from pillion.
+func cleanAnswer(a *Answer) {
+	StripHopByHop(&a.Fields)
+	StripReserved(&a.Fields)
+	if a.Body == nil {
+		a.Body = BytesBody(nil)
+	}
+}

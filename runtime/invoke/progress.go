@@ -1,0 +1,142 @@
+package invoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pillion-dev/pillion/internal/apperr"
+)
+
+// A stretch is a part of a call's way that time can be lost in.
+type stretch int
+
+const (
+	looking stretch = iota // for the app's instances
+	waiting                // for a known app to come
+	sending                // to an instance that has not handed the call on
+	inApp                  // from the first byte written to the app
+	stretches
+)
+
+// where names a stretch in the sentence "4.9s of it …", and its hop.
+func (s stretch) where() (words string, hop apperr.Hop) {
+	switch s {
+	case looking:
+		return "looking for the app", apperr.HopDiscovery
+	case waiting:
+		return "waiting for the app to come", apperr.HopDiscovery
+	case sending:
+		return "before the app had it", apperr.HopPeer
+	default:
+		return "in the app", apperr.HopApp
+	}
+}
+
+// progress is how far a call has come and where its time went, so that a
+// time-out can say it.
+type progress struct {
+	began time.Time
+
+	mu    sync.Mutex // guards what follows
+	now   stretch
+	since time.Time
+	spent [stretches]time.Duration
+}
+
+func newProgress() *progress {
+	now := time.Now()
+	return &progress{began: now, since: now}
+}
+
+func (p *progress) enter(s stretch) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.spent[p.now] += now.Sub(p.since)
+	p.now, p.since = s, now
+}
+
+// longest is the stretch that took most, and the one the call is in.
+func (p *progress) longest() (most, present stretch, took time.Duration) {
+	p.enter(p.current())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range stretches {
+		if p.spent[s] > took {
+			most, took = s, p.spent[s]
+		}
+	}
+	return most, p.now, took
+}
+
+func (p *progress) current() stretch {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.now
+}
+
+// watch makes attempt tell p when it reaches the app, and c's owner too.
+func (p *progress) watch(attempt, c *Call) {
+	p.enter(sending)
+	var once atomic.Bool
+	attempt.Reached = func() {
+		if once.Swap(true) {
+			return
+		}
+		p.enter(inApp)
+		if c.Reached != nil {
+			c.Reached()
+		}
+	}
+}
+
+// explain replaces the error of a call whose time was up, or whose caller went
+// away, by one that says so. Other errors come back as they are.
+func (p *progress) explain(ctx context.Context, c *Call, err *apperr.Error) *apperr.Error {
+	if ctx.Err() == nil && err.Reason != apperr.DeadlineExceeded && err.Reason != apperr.Cancelled {
+		return err
+	}
+	most, present, took := p.longest()
+	reached := apperr.ReachedMaybe
+	if present == looking || present == waiting || err.Reached == apperr.ReachedNo {
+		reached = apperr.ReachedNo
+	}
+	if ctx.Err() == nil && err.Reason == apperr.Cancelled || errors.Is(ctx.Err(), context.Canceled) {
+		return &apperr.Error{
+			Reason: apperr.Cancelled, What: "the call was given up by its caller", Dapr: "context canceled",
+			Reached: reached, Instance: err.Instance, Err: errors.Join(context.Cause(ctx), err),
+		}
+	}
+	total := time.Since(p.began)
+	if deadline, ok := ctx.Deadline(); ok {
+		total = deadline.Sub(p.began)
+	}
+	if most == sending && err.At() == apperr.HopApp && err.Reached == apperr.ReachedMaybe && err.Reason == apperr.DeadlineExceeded {
+		most = inApp // the callee's sidecar knows better
+	}
+	words, hop := most.where()
+	after := fmt.Sprintf("after %s, %s of it %s", short(total), short(min(took, total)), words)
+	return &apperr.Error{
+		Reason:  apperr.DeadlineExceeded,
+		What:    c.Target.App + " did not answer: time was up " + after,
+		Dapr:    "DEADLINE_EXCEEDED: context deadline exceeded " + after,
+		Hop:     hop,
+		Reached: reached, Instance: err.Instance, Err: err,
+	}
+}
+
+// short is d with two digits or so: 4.9s, 250ms, 90µs.
+func short(d time.Duration) string {
+	switch {
+	case d >= time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d >= time.Millisecond:
+		return d.Round(time.Millisecond).String()
+	default:
+		return d.Round(10 * time.Microsecond).String()
+	}
+}
