@@ -70,6 +70,11 @@ type Sidecar struct {
 	LogLevel   string
 	APILogging bool
 
+	// LogsPerRun and LogsTotal bound the kept logs, in bytes. Zero: the
+	// store's own limits.
+	LogsPerRun int64
+	LogsTotal  int64
+
 	// ResourcesPaths and ConfigFile are Dapr's resource folders and
 	// Configuration resource. Empty: the home's.
 	ResourcesPaths []string

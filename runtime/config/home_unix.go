@@ -1,0 +1,6 @@
+//go:build !windows
+
+package config
+
+// homeVariables name the user's home folder in the environment.
+var homeVariables = []string{"HOME"}

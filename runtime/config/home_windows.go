@@ -1,0 +1,4 @@
+package config
+
+// homeVariables name the user's home folder in the environment.
+var homeVariables = []string{"HOME", "USERPROFILE"}
