@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
@@ -163,15 +164,15 @@ func (c *CA) usableIssuer(now time.Time) (pair, error) {
 func CheckTime(name string, cert *x509.Certificate, now time.Time) *apperr.Error {
 	switch {
 	case now.Before(cert.NotBefore):
-		wait := cert.NotBefore.Sub(now).Round(time.Second)
+		wait := cert.NotBefore.Sub(now)
 		e := &apperr.Error{
 			Reason: apperr.CertNotValid,
 			What:   name + " is not valid yet",
-			Cause:  fmt.Sprintf("it begins in %s, at %s; this clock says %s", wait, stamp(cert.NotBefore), stamp(now)),
+			Cause:  fmt.Sprintf("it begins in %s, at %s; this clock says %s", span(wait), stamp(cert.NotBefore), stamp(now)),
 			Hint:   "set this machine's clock",
 		}
 		if wait < 24*time.Hour {
-			e.Cause = fmt.Sprintf("this clock is at least %s behind the one it was made by: it says %s", wait, stamp(now))
+			e.Cause = fmt.Sprintf("this clock is at least %s behind the one it was made by: it says %s", span(wait), stamp(now))
 			e.Hint = "set the clock of this machine, or of the one that made it"
 		}
 		return e
@@ -180,10 +181,27 @@ func CheckTime(name string, cert *x509.Certificate, now time.Time) *apperr.Error
 			Reason: apperr.CertNotValid,
 			What:   name + " has expired",
 			Cause: fmt.Sprintf("it ended %s ago, at %s; this clock says %s",
-				now.Sub(cert.NotAfter).Round(time.Second), stamp(cert.NotAfter), stamp(now)),
+				span(now.Sub(cert.NotAfter)), stamp(cert.NotAfter), stamp(now)),
 		}
 	}
 	return nil
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// span is d as people say it: no seconds from ten minutes on, no zeros at the
+// end.
+func span(d time.Duration) string {
+	unit := time.Second
+	if d >= 10*time.Minute {
+		unit = time.Minute
+	}
+	text := d.Round(unit).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

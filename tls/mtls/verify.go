@@ -1,9 +1,11 @@
 package mtls
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
@@ -35,7 +37,6 @@ func verify(chain []*x509.Certificate, roots *x509bundle.Bundle, now time.Time, 
 // explainChain says why a chain was not accepted. It is a matter of time if
 // the chain would be good at a moment at which all of it had begun.
 func explainChain(chain []*x509.Certificate, roots *x509bundle.Bundle, now time.Time, name string, err error) *apperr.Error {
-	all := append(roots.X509Authorities(), chain...)
 	var begun time.Time
 	for _, cert := range chain {
 		if cert.NotBefore.After(begun) {
@@ -45,14 +46,20 @@ func explainChain(chain []*x509.Certificate, roots *x509bundle.Bundle, now time.
 	if _, _, timeless := x509svid.Verify(chain, roots, x509svid.WithTime(begun)); timeless != nil {
 		return untrusted(name, causeOf(chain), err)
 	}
-	for i := len(all) - 1; i >= 0; i-- { // issuers, leaf, roots: another root's end is not the reason
-		if wrong := ca.CheckTime(name+"'s certificate", all[i], now); wrong != nil {
+	for _, certs := range [][]*x509.Certificate{chain, roots.X509Authorities()} {
+		if wrong := ca.CheckTime(name+"'s certificate", furthestOff(certs, now), now); wrong != nil {
 			wrong.Reached = apperr.ReachedNo
 			wrong.Err = err
 			return wrong
 		}
 	}
 	return untrusted(name, causeOf(chain), err)
+}
+
+// furthestOff is the certificate whose time is furthest from now.
+func furthestOff(certs []*x509.Certificate, now time.Time) *x509.Certificate {
+	off := func(c *x509.Certificate) time.Duration { return max(c.NotBefore.Sub(now), now.Sub(c.NotAfter)) }
+	return slices.MaxFunc(certs, func(a, b *x509.Certificate) int { return cmp.Compare(off(a), off(b)) })
 }
 
 // causeOf names what was shown instead of a certificate of our trust domain.
