@@ -1,0 +1,106 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// An APICall is one line of the API log: Dapr's fields, and the target.
+type APICall struct {
+	// Method is the verb and the decoded path, without the query.
+	Method    string
+	Code      int
+	Duration  time.Duration
+	Size      int64 // bytes of the answer's body
+	UserAgent string
+	Target    string // the app called, as it was given; empty for our own routes
+}
+
+// String is the line behind its time and level, as Dapr writes it: fields in
+// alphabetical order, values quoted where they must be.
+func (c APICall) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "msg=\"HTTP API Called\" code=%d duration=%d method=%s", c.Code, c.Duration.Milliseconds(), strconv.Quote(c.Method))
+	fmt.Fprintf(&b, " scope=dapr.runtime.http-info size=%d", c.Size)
+	if c.Target != "" {
+		b.WriteString(" target=" + quoted(c.Target))
+	}
+	b.WriteString(" type=log")
+	if c.UserAgent != "" {
+		b.WriteString(" useragent=" + quoted(c.UserAgent))
+	}
+	return b.String()
+}
+
+// quoted is s, in quotes if it holds anything but plain characters.
+func quoted(s string) string {
+	for _, c := range s {
+		if c <= ' ' || c > '~' || c == '"' || c == '=' {
+			return strconv.Quote(s)
+		}
+	}
+	return s
+}
+
+// logged counts what is answered.
+type logged struct {
+	http.ResponseWriter
+	began  time.Time
+	method string
+	agent  string
+	target string
+	code   int
+	size   int64
+}
+
+func newLogged(w http.ResponseWriter, r *http.Request) *logged {
+	path := r.URL.Path
+	if path == "" {
+		path = r.RequestURI
+	}
+	return &logged{ResponseWriter: w, began: time.Now(), method: r.Method + " " + path, agent: r.UserAgent()}
+}
+
+// noteTarget tells the API log whom a request is for.
+func noteTarget(w http.ResponseWriter, id string) {
+	if l, ok := w.(*logged); ok {
+		l.target = id
+	}
+}
+
+// noteStatus tells the API log of an answer that was not written through it.
+func noteStatus(w http.ResponseWriter, status int) {
+	if l, ok := w.(*logged); ok {
+		l.code = status
+	}
+}
+
+func (l *logged) call() APICall {
+	code := l.code
+	if code == 0 {
+		code = http.StatusOK
+	}
+	return APICall{
+		Method: l.method, Code: code, Duration: time.Since(l.began), Size: l.size,
+		UserAgent: l.agent, Target: l.target,
+	}
+}
+
+func (l *logged) WriteHeader(code int) {
+	if code >= http.StatusOK {
+		l.code = code
+	}
+	l.ResponseWriter.WriteHeader(code)
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	n, err := l.ResponseWriter.Write(p)
+	l.size += int64(n)
+	return n, err
+}
+
+// Unwrap lets http.ResponseController find the writer underneath.
+func (l *logged) Unwrap() http.ResponseWriter { return l.ResponseWriter }

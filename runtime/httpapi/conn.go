@@ -1,0 +1,174 @@
+package httpapi
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pillion-dev/pillion/internal/apperr"
+)
+
+// lingerTime bounds the wait for a client to take what was said before the
+// connection ends with bytes of it unread: a reset would destroy the answer.
+const lingerTime = 500 * time.Millisecond
+
+// poison stands in for what framing refused: net/http answers it with 400 and
+// closes, in the right place of a pipeline.
+const poison = "\x00\r\n\r\n"
+
+// listener bounds the open connections; accepting waits while there are too
+// many.
+type listener struct {
+	net.Listener
+	slots chan struct{}
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newListener(ln net.Listener, limit int) *listener {
+	return &listener{Listener: ln, slots: make(chan struct{}, limit), done: make(chan struct{})}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.slots
+		return nil, err
+	}
+	return &conn{Conn: c, release: func() { <-l.slots }}, nil
+}
+
+func (l *listener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return l.Listener.Close()
+}
+
+// A conn is a client's connection. Its Read is used by one goroutine at a
+// time, as net/http does.
+type conn struct {
+	net.Conn
+	release func()
+
+	framing framing
+	held    []byte // read, but not to be passed on before the next Read
+	bad     string // what is left of the poison
+	refused bool
+
+	ended  atomic.Bool // Read says EOF from now on
+	tunnel atomic.Bool // what is read is no HTTP any more
+	linger atomic.Bool // Close waits for the client to take the answer
+	closed sync.Once
+
+	asked sync.Once
+	deny  *apperr.Error
+}
+
+// denyUser returns why this client may not connect. It asks the system once.
+func (c *conn) denyUser() *apperr.Error {
+	c.asked.Do(func() { c.deny = judgeUser(c.Conn) })
+	return c.deny
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if c.refused {
+		return c.readPoison(p)
+	}
+	if c.ended.Load() {
+		return 0, io.EOF
+	}
+	if len(c.held) > 0 {
+		return c.pass(p, copy(p, c.held), true)
+	}
+	n, err := c.Conn.Read(p)
+	if c.ended.Load() {
+		return 0, io.EOF
+	}
+	if n == 0 || c.tunnel.Load() {
+		return n, err
+	}
+	return c.pass(p, n, false)
+}
+
+// pass gives on what framing lets through of the n bytes in p.
+func (c *conn) pass(p []byte, n int, fromHeld bool) (int, error) {
+	if c.tunnel.Load() {
+		c.held = c.held[n:]
+		return n, nil
+	}
+	ok, v := c.framing.feed(p[:n])
+	switch {
+	case fromHeld:
+		c.held = c.held[ok:]
+	case ok < n:
+		c.held = append([]byte(nil), p[ok:n]...)
+	}
+	if v == refused {
+		c.refused, c.bad, c.held = true, poison, nil
+		c.linger.Store(true)
+	}
+	if ok == 0 {
+		return c.Read(p)
+	}
+	return ok, nil
+}
+
+func (c *conn) readPoison(p []byte) (int, error) {
+	n := copy(p, c.bad)
+	c.bad = c.bad[n:]
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// stopReading ends this direction, a Read under way included: nothing the
+// client still sends is taken for another request.
+func (c *conn) stopReading() {
+	c.ended.Store(true)
+	c.linger.Store(true)
+	_ = c.SetReadDeadline(time.Unix(1, 0)) // a connection that is closed already reads nothing either
+}
+
+// becomeTunnel passes everything from now on.
+func (c *conn) becomeTunnel() { c.tunnel.Store(true) }
+
+// CloseWrite ends our direction.
+func (c *conn) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
+}
+
+func (c *conn) Close() error {
+	err := net.ErrClosed
+	c.closed.Do(func() {
+		if c.linger.Load() {
+			c.lingerClose()
+		}
+		err = c.Conn.Close()
+		c.release()
+	})
+	return err
+}
+
+// lingerClose says that we are done and drops what still comes, for a while.
+func (c *conn) lingerClose() {
+	if c.CloseWrite() != nil {
+		return
+	}
+	_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, 1<<20)) // only its end is of interest
+}

@@ -1,0 +1,96 @@
+package httpapi
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// origins are the allowed ones. The zero value allows none and says nothing.
+type origins struct {
+	any   bool
+	list  []string // lower case
+	wilds [][2]string
+}
+
+func parseOrigins(given []string) origins {
+	var o origins
+	for _, entry := range given {
+		for origin := range strings.SplitSeq(entry, ",") {
+			origin = strings.ToLower(strings.TrimSpace(origin))
+			before, after, wild := strings.Cut(origin, "*")
+			switch {
+			case origin == "":
+			case origin == "*":
+				o.any = true
+			case wild:
+				o.wilds = append(o.wilds, [2]string{before, after})
+			default:
+				o.list = append(o.list, strings.TrimSuffix(origin, "/"))
+			}
+		}
+	}
+	return o
+}
+
+func (o *origins) on() bool { return o.any || len(o.list) > 0 || len(o.wilds) > 0 }
+
+func (o *origins) allows(origin string) bool {
+	if o.any {
+		return true
+	}
+	origin = strings.ToLower(origin)
+	if slices.Contains(o.list, origin) {
+		return true
+	}
+	return slices.ContainsFunc(o.wilds, func(w [2]string) bool {
+		return len(origin) >= len(w[0])+len(w[1]) && strings.HasPrefix(origin, w[0]) && strings.HasSuffix(origin, w[1])
+	})
+}
+
+// corsMethods are those Dapr grants.
+var corsMethods = []string{"HEAD", "GET", "POST", "PUT", "PATCH", "DELETE"}
+
+// answer adds what pages of an allowed origin need to read the answer, and
+// answers a preflight, as Dapr's --allowed-origins does. It reports whether
+// the request has been answered.
+func (o *origins) answer(w http.ResponseWriter, r *http.Request) (done bool) {
+	if !o.on() {
+		return false
+	}
+	origin := r.Header.Get("Origin")
+	wanted := r.Header.Get("Access-Control-Request-Method")
+	preflight := r.Method == http.MethodOptions && wanted != ""
+	h := w.Header()
+	h.Add("Vary", "Origin")
+	if preflight {
+		h.Add("Vary", "Access-Control-Request-Method")
+		h.Add("Vary", "Access-Control-Request-Headers")
+	}
+	if origin == "" || !o.allows(origin) {
+		if preflight {
+			w.WriteHeader(http.StatusOK)
+		}
+		return preflight
+	}
+	if preflight && !slices.Contains(corsMethods, strings.ToUpper(wanted)) {
+		w.WriteHeader(http.StatusOK)
+		return true
+	}
+	if o.any {
+		origin = "*"
+	}
+	h.Set(corsOrigin, origin)
+	if !preflight {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", strings.ToUpper(wanted))
+	if fields := r.Header.Get("Access-Control-Request-Headers"); fields != "" {
+		h.Set("Access-Control-Allow-Headers", fields)
+	}
+	w.WriteHeader(http.StatusOK)
+	return true
+}
+
+// corsOrigin, once set by us, replaces what an app says.
+const corsOrigin = "Access-Control-Allow-Origin"

@@ -1,0 +1,323 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/runtime/invoke"
+)
+
+// daprService is the path of Dapr's own gRPC service.
+const daprService = "/dapr.proto.runtime.v1.Dapr/"
+
+// invoke turns r into a call and writes its answer.
+func (d *door) invoke(w http.ResponseWriter, r *http.Request) {
+	if isGRPC(r) && strings.HasPrefix(r.RequestURI, daprService) {
+		writeGRPC(w, grpcUnimplemented, "Dapr's own gRPC service is not served by this version: "+printable(r.RequestURI), nil)
+		return
+	}
+	if r.Method == http.MethodConnect {
+		writeError(w, r, "", &apperr.Error{
+			Reason: apperr.MethodRefused, What: "the method CONNECT cannot be sent to an app", Dapr: "invalid HTTP verb",
+			Cause: "CONNECT opens a tunnel and is not for apps", Reached: apperr.ReachedNo,
+		})
+		return
+	}
+	id, path, ok := route(r)
+	if !ok {
+		writeMissing(w, r)
+		return
+	}
+	noteTarget(w, id)
+	target, err := invoke.ParseTarget(id)
+	if err != nil {
+		writeError(w, r, id, apperr.From(err))
+		return
+	}
+	ctx, cancel, e := deadline(r)
+	if e != nil {
+		writeError(w, r, id, e)
+		return
+	}
+	defer cancel()
+	x := newExchange(d, w, r)
+	defer x.finish()
+	answer, err := d.cfg.Invoke.Serve(ctx, x.call(target, path))
+	x.answered()
+	if err != nil {
+		writeError(w, r, id, apperr.From(err))
+		return
+	}
+	if answer.Status == http.StatusSwitchingProtocols {
+		x.switchProtocols(ctx, answer)
+		return
+	}
+	x.relay(answer)
+}
+
+// deadline is r's context, ended after the time the client allows.
+func deadline(r *http.Request) (context.Context, context.CancelFunc, *apperr.Error) {
+	var allowed time.Duration
+	if given := r.Header.Get(invoke.FieldTimeout); given != "" {
+		d, err := time.ParseDuration(given)
+		if err != nil || d <= 0 {
+			return nil, nil, &apperr.Error{
+				Reason: apperr.Usage, What: "the field pillion-timeout is no duration: " + printable(given),
+				Hint: "write it like 5s or 250ms", Reached: apperr.ReachedNo,
+			}
+		}
+		allowed = d
+	}
+	if isGRPC(r) {
+		if d, ok := grpcTimeout(r.Header.Get("Grpc-Timeout")); ok && (allowed == 0 || d < allowed) {
+			allowed = d
+		}
+	}
+	if allowed == 0 {
+		ctx, cancel := context.WithCancel(r.Context())
+		return ctx, cancel, nil
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), allowed)
+	return ctx, cancel, nil
+}
+
+// grpcTimeout reads a gRPC time-out: at most eight digits and a unit.
+func grpcTimeout(s string) (time.Duration, bool) {
+	if len(s) < 2 || len(s) > 9 {
+		return 0, false
+	}
+	units := map[byte]time.Duration{
+		'H': time.Hour, 'M': time.Minute, 'S': time.Second,
+		'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond,
+	}
+	n, err := strconv.ParseUint(s[:len(s)-1], 10, 32)
+	unit, ok := units[s[len(s)-1]]
+	return time.Duration(n) * unit, err == nil && ok
+}
+
+// An exchange is one request under way, between net/http and invoke.
+type exchange struct {
+	d    *door
+	w    http.ResponseWriter
+	r    *http.Request
+	rc   *http.ResponseController
+	body *requestBody
+
+	mu   sync.Mutex // guards what follows, and w while the call runs
+	done bool       // no more 1xx answers
+}
+
+func newExchange(d *door, w http.ResponseWriter, r *http.Request) *exchange {
+	return &exchange{d: d, w: w, r: r, rc: http.NewResponseController(w)}
+}
+
+// call makes the Call of the request.
+func (x *exchange) call(target invoke.Target, path string) *invoke.Call {
+	r := x.r
+	c := &invoke.Call{
+		Target: target, Verb: r.Method, Path: path, Major: min(r.ProtoMajor, 2),
+		Host: r.Host, Remote: r.RemoteAddr, Fields: requestFields(r),
+		Expect: strings.EqualFold(r.Header.Get("Expect"), "100-continue") && r.ProtoAtLeast(1, 1),
+	}
+	if r.ProtoAtLeast(1, 1) {
+		c.Informational = x.informational
+	}
+	if r.ProtoMajor == 1 && listed(r.Header["Connection"], "upgrade") {
+		c.Upgrade = upgradeOf(strings.Join(r.Header["Upgrade"], ", "))
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		if r.ProtoMajor == 1 {
+			_ = x.rc.EnableFullDuplex() // without it the body is read before the answer, as far as it is short
+		}
+		x.body = newRequestBody(x)
+		c.Body, c.Length = x.body, r.ContentLength
+	} else {
+		c.Expect = false
+	}
+	return c
+}
+
+// listed reports whether a comma-separated list holds name.
+func listed(values []string, name string) bool {
+	for _, value := range values {
+		for item := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.Trim(item, " \t"), name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// requestFields are r's fields, names in order, without those that ended here.
+func requestFields(r *http.Request) invoke.Fields {
+	names := make([]string, 0, len(r.Header))
+	for name := range r.Header {
+		switch name {
+		case fieldTarget, invoke.FieldTimeout, "Content-Length", "Expect":
+			continue
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	fields := make(invoke.Fields, 0, len(names)+8) // room for what identifies the caller
+	for _, name := range names {
+		for _, value := range r.Header[name] {
+			fields.Add(name, value)
+		}
+	}
+	if len(r.Trailer) > 0 {
+		announced := make([]string, 0, len(r.Trailer))
+		for name := range r.Trailer {
+			announced = append(announced, name)
+		}
+		slices.Sort(announced)
+		fields.Add("Trailer", strings.Join(announced, ", "))
+	}
+	return fields
+}
+
+// informational writes a 1xx answer. 100 is written by the body's first Read
+// if the client waits for it.
+func (x *exchange) informational(status int, fields invoke.Fields) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done || status < 100 || status > 199 || status == http.StatusSwitchingProtocols {
+		return nil
+	}
+	if status == http.StatusContinue && x.r.Header.Get("Expect") != "" {
+		return nil
+	}
+	h := x.w.Header()
+	kept := h.Clone()
+	clear(h)
+	addFields(h, fields)
+	x.w.WriteHeader(status)
+	clear(h)
+	for name, values := range kept {
+		h[name] = values
+	}
+	return nil
+}
+
+// answered ends the time of 1xx answers.
+func (x *exchange) answered() {
+	x.mu.Lock()
+	x.done = true
+	x.mu.Unlock()
+}
+
+// finish makes sure that nobody reads the request once net/http may use its
+// connection for the next one.
+func (x *exchange) finish() {
+	if x.body != nil {
+		x.body.finish()
+	}
+}
+
+// A requestBody is a request's body as a call has it. Unlike net/http's it may
+// be closed while it is read, which ends the reading.
+type requestBody struct {
+	x *exchange
+
+	mu      sync.Mutex // guards what follows
+	idle    sync.Cond  // reading has become false
+	reading bool
+	ended   bool // io.EOF was read
+	closed  bool
+	over    bool // the handler is returning: net/http's objects are gone
+}
+
+func newRequestBody(x *exchange) *requestBody {
+	b := &requestBody{x: x}
+	b.idle.L = &b.mu
+	return b
+}
+
+var errBodyClosed = errors.New("the request's body is closed")
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	switch {
+	case b.ended:
+		b.mu.Unlock()
+		return 0, io.EOF
+	case b.closed:
+		b.mu.Unlock()
+		return 0, errBodyClosed
+	}
+	b.reading = true
+	b.mu.Unlock()
+	n, err := b.x.r.Body.Read(p)
+	b.mu.Lock()
+	b.reading = false
+	b.ended = err == io.EOF
+	if b.closed && err != io.EOF {
+		n, err = 0, errBodyClosed
+	}
+	b.idle.Broadcast()
+	b.mu.Unlock()
+	return n, err
+}
+
+// Close ends a Read under way. The connection is then good for the rest of
+// the answer only: what the client still sends belongs to this request.
+func (b *requestBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || b.over {
+		return nil
+	}
+	b.closed = true
+	if !b.reading {
+		return nil
+	}
+	if c := connOf(b.x.r); c != nil && b.x.r.ProtoMajor == 1 {
+		c.stopReading()
+		return nil
+	}
+	return b.x.rc.SetReadDeadline(time.Unix(1, 0)) // of the stream
+}
+
+func (b *requestBody) finish() {
+	_ = b.Close() // the exchange is over
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.reading {
+		b.idle.Wait()
+	}
+	b.over = true
+}
+
+// Trailers are the client's, once the body has been read.
+func (b *requestBody) Trailers() invoke.Fields {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ended || b.over {
+		return nil
+	}
+	return sortedFields(b.x.r.Trailer)
+}
+
+func sortedFields(h http.Header) invoke.Fields {
+	names := make([]string, 0, len(h))
+	for name := range h {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var fields invoke.Fields
+	for _, name := range names {
+		for _, value := range h[name] {
+			fields.Add(name, value)
+		}
+	}
+	return fields
+}

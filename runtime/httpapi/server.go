@@ -1,0 +1,221 @@
+// Package httpapi is the front of both doors: it takes HTTP/1.1 and HTTP/2 on
+// one port, decides who may use it, turns requests into calls and answers into
+// responses. It carries nothing itself and knows no driver.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/tls/identity"
+)
+
+const (
+	// headLimit is the size of a request's head; net/http adds headSlop to
+	// what it is told.
+	headLimit = 64 << 10
+	headSlop  = 4 << 10
+	// headTimeout bounds the wait for a complete head, as Dapr's.
+	headTimeout = 10 * time.Second
+	// maxStreams is how many exchanges one HTTP/2 connection may have open.
+	maxStreams = 1000
+	// defaultDrain bounds the wait for open requests at the end.
+	defaultDrain = 5 * time.Second
+)
+
+// Config is what a door is made of. Invoke and Self are required.
+type Config struct {
+	// Invoke carries out the calls.
+	Invoke invoke.Handler
+	// Self is whose door it is.
+	Self identity.ID
+
+	// AllowedOrigins are the origins whose pages may call, as Dapr's
+	// --allowed-origins: * for any, one * within a name. Empty: none.
+	AllowedOrigins []string
+	// AllowedHosts are further names the door may be addressed by.
+	AllowedHosts []string
+	// HostName is this machine's name. Empty: the system's.
+	HostName string
+	// AllowOtherUsers lets other users of this machine connect.
+	AllowOtherUsers bool
+	// APIToken must come with each request but GETs of the health endpoints,
+	// if it is not empty.
+	APIToken string
+
+	// NotReady names what the sidecar still waits for, and NotReadyOutbound
+	// what calls to others still wait for. Nil or an empty answer: ready.
+	NotReady, NotReadyOutbound func() []string
+	// Metadata says what the sidecar is. Nil: its id only.
+	Metadata func() Metadata
+	// Shutdown asks the sidecar to stop, at once if now is true. It must not
+	// wait for the end. Nil: the endpoint answers as if it were not there.
+	Shutdown func(now bool)
+	// APILog gets each request once it is over, from many goroutines. Nil: no
+	// API log.
+	APILog func(APICall)
+
+	// Drain bounds the wait for open requests at the end. Default: 5s.
+	Drain time.Duration
+	// MaxConns bounds the open connections of one listener; the next one
+	// waits. Default: the descriptors this process may have, less 20 %.
+	MaxConns int
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+// A Server is a door. It may serve several listeners.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	hosts   map[string]bool
+	origins origins
+	extra   extended
+
+	warnUsers sync.Once
+}
+
+// New makes a Server. It opens nothing.
+func New(cfg Config) *Server {
+	s := &Server{cfg: cfg, log: cfg.Logger, origins: parseOrigins(cfg.AllowedOrigins)}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.cfg.Drain <= 0 {
+		s.cfg.Drain = defaultDrain
+	}
+	if s.cfg.MaxConns <= 0 {
+		s.cfg.MaxConns = descriptorShare()
+	}
+	if s.cfg.HostName == "" {
+		s.cfg.HostName, _ = os.Hostname() // without a name of its own the machine has only addresses
+	}
+	s.hosts = hostSet(s.cfg.HostName, cfg.AllowedHosts)
+	return s
+}
+
+// Serve answers requests on ln until ctx ends, then drains: it takes no new
+// connection, lets open requests end for as long as Config.Drain, and cuts off
+// the rest. It closes ln, and returns when nothing of it is left; nil if ctx
+// was the reason.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	d := &door{Server: s, checkUsers: s.checksUsers(ln)}
+	limited := newListener(ln, s.cfg.MaxConns)
+	srv := d.httpServer(base)
+
+	drained := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(drained)
+		limit, done := context.WithTimeout(base, s.cfg.Drain)
+		defer done()
+		if srv.Shutdown(limit) != nil {
+			cancel(errDoorClosed)
+			_ = srv.Close() // what is left is cut off
+		}
+	})
+	err := srv.Serve(limited)
+	if stop() {
+		_ = srv.Close() // Serve failed; its error is the one to report
+		close(drained)
+	}
+	<-drained
+	cancel(errDoorClosed)
+	d.open.wait()
+	if !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+var errDoorClosed = errors.New("the door is closed")
+
+// A door is a Server on one listener.
+type door struct {
+	*Server
+	checkUsers bool
+	open       gauge // requests and tunnels
+}
+
+func (d *door) httpServer(base context.Context) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		Handler:           d,
+		Protocols:         &protocols,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ReadHeaderTimeout: headTimeout,
+		MaxHeaderBytes:    headLimit - headSlop,
+		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, c)
+		},
+		// OPTIONS * belongs to whom it is addressed to, as any other request.
+		DisableGeneralOptionsHandler: true,
+	}
+}
+
+type connKey struct{}
+
+// connOf is the connection a request came on.
+func connOf(r *http.Request) *conn {
+	c, _ := r.Context().Value(connKey{}).(*conn)
+	return c
+}
+
+// ServeHTTP is the order in which a request is looked at.
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.open.add(1)
+	defer d.open.add(-1)
+	if e := d.denyUser(r); e != nil {
+		w.Header().Set("Connection", "close")
+		writeError(w, r, "", e)
+		return
+	}
+	if e := d.denyOrigin(r); e != nil {
+		writeError(w, r, "", e)
+		return
+	}
+	if d.origins.answer(w, r) {
+		return
+	}
+	path := builtinPath(r)
+	if !d.tokenGood(r, path) {
+		writeTokenError(w, r)
+		return
+	}
+	if d.cfg.APILog != nil {
+		logged := newLogged(w, r)
+		w = logged
+		defer func() { d.cfg.APILog(logged.call()) }()
+	}
+	if d.builtin(w, r, path) {
+		return
+	}
+	d.invoke(w, r)
+}
+
+// builtinPath is the request's path as the sidecar's own routes are compared
+// with it: repeated and trailing slashes do not count. It is "" if it cannot
+// be one of them.
+func builtinPath(r *http.Request) string {
+	path, _, _ := strings.Cut(requestTarget(r), "?")
+	rest := strings.TrimLeft(path, "/")
+	if !strings.HasPrefix(rest, "v1.0/") {
+		return ""
+	}
+	parts := strings.FieldsFunc(rest, func(c rune) bool { return c == '/' })
+	return strings.Join(parts, "/")
+}

@@ -1,0 +1,104 @@
+package httpapi
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/runtime/invoke"
+)
+
+// switchProtocols answers 101 and carries the bytes of both directions until
+// both have ended. Each ends by itself; an error ends both.
+func (x *exchange) switchProtocols(ctx context.Context, a *invoke.Answer) {
+	defer func() { _ = a.Body.Close() }()
+	protocol := a.Fields.Get("Upgrade")
+	asked := strings.Join(x.r.Header["Upgrade"], ", ")
+	if protocol == "" {
+		protocol = upgradeOf(asked)
+	}
+	if a.Upgraded == nil || protocol == "" || x.r.ProtoMajor != 1 {
+		writeError(x.w, x.r, a.Peer.App(), &apperr.Error{
+			Reason: apperr.ProtocolError, What: "the app switched protocols unasked", Hop: apperr.HopApp,
+		})
+		return
+	}
+	client, buffered, err := x.rc.Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler) // there is no connection to answer on
+	}
+	defer func() { _ = client.Close() }()
+	if c, ok := client.(*conn); ok {
+		c.becomeTunnel()
+	}
+	noteStatus(x.w, a.Status)
+	if writeSwitching(buffered.Writer, protocol, a.Fields) != nil {
+		return
+	}
+	tunnel(ctx, client, buffered.Reader, a)
+}
+
+func writeSwitching(w *bufio.Writer, protocol string, fields invoke.Fields) error {
+	_, _ = w.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n") // Flush has the error
+	writeField(w, "Upgrade", protocol)
+	for _, f := range fields {
+		if !strings.EqualFold(f.Name, "Upgrade") && !strings.EqualFold(f.Name, "Connection") {
+			writeField(w, f.Name, f.Value)
+		}
+	}
+	_, _ = w.WriteString("\r\n")
+	return w.Flush()
+}
+
+// writeField writes one line, unless it would be more than one.
+func writeField(w *bufio.Writer, name, value string) {
+	if name == "" || strings.ContainsAny(name, "\r\n\x00: ") || strings.ContainsAny(value, "\r\n\x00") {
+		return
+	}
+	_, _ = w.WriteString(name + ": " + value + "\r\n") // Flush has the error
+}
+
+func tunnel(ctx context.Context, client net.Conn, from *bufio.Reader, a *invoke.Answer) {
+	cut := func() {
+		_ = client.Close() // both directions are over
+		_ = a.Body.Close()
+	}
+	stop := context.AfterFunc(ctx, cut)
+	defer stop()
+	up := make(chan struct{})
+	go func() {
+		defer close(up)
+		if copyAll(a.Upgraded, from) != nil || a.Upgraded.CloseWrite() != nil {
+			cut()
+		}
+	}()
+	if copyAll(client, a.Body) != nil || closeWrite(client) != nil {
+		cut()
+	}
+	<-up
+}
+
+func closeWrite(c net.Conn) error {
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return http.ErrNotSupported
+}
+
+// copyAll copies piece by piece until EOF, with a buffer of the pool.
+func copyAll(to io.Writer, from io.Reader) error {
+	buf, _ := buffers.Get().(*[]byte) // there is nothing else in it
+	defer buffers.Put(buf)
+	_, err := io.CopyBuffer(onlyWriter{to}, onlyReader{from}, *buf)
+	return err
+}
+
+// onlyWriter and onlyReader hide what io.Copy would prefer to the buffer.
+type (
+	onlyWriter struct{ io.Writer }
+	onlyReader struct{ io.Reader }
+)
