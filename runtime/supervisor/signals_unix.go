@@ -1,0 +1,131 @@
+//go:build linux || darwin
+
+package supervisor
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+const (
+	// stopPatience is how long programs that tidy up before they are suspended
+	// have for it.
+	stopPatience = 50 * time.Millisecond
+	// orphanPatience is how long we wait to be suspended: the system does not
+	// do it where no shell could wake us again.
+	orphanPatience = 200 * time.Millisecond
+)
+
+// watchSignals handles the signals of a job at a terminal: its size, being
+// suspended, being woken. A broken pipe is caught so that it is an error of
+// the write instead of our end. It closes ready once signals are caught.
+func (p *Process) watchSignals(ready chan<- struct{}) {
+	c := make(chan os.Signal, 8)
+	signal.Notify(c, syscall.SIGWINCH, syscall.SIGCONT, syscall.SIGPIPE)
+	if !signal.Ignored(syscall.SIGTSTP) {
+		signal.Notify(c, syscall.SIGTSTP)
+	}
+	defer signal.Stop(c)
+	close(ready)
+	var key <-chan struct{}
+	if p.pl.keys != nil {
+		key = p.pl.keys.suspended
+	}
+	for {
+		select {
+		case <-p.ending:
+			return
+		case <-key:
+			p.suspend(c, 0) // our whole job, as the terminal would
+		case s := <-c:
+			switch s {
+			case syscall.SIGTSTP:
+				p.suspend(c, os.Getpid()) // whoever sent it told the others
+			case syscall.SIGWINCH, syscall.SIGCONT:
+				p.resume()
+			}
+		}
+	}
+}
+
+// suspend stops the app, gives the terminal back, and stops us, until we are
+// woken.
+func (p *Process) suspend(c chan os.Signal, target int) {
+	p.pauseTree()
+	if p.pl.keys != nil {
+		p.pl.keys.pause()
+	}
+	signal.Reset(syscall.SIGTSTP)
+	_ = syscall.Kill(target, syscall.SIGTSTP) // to ourselves
+	p.awaitWake(c)
+	signal.Notify(c, syscall.SIGTSTP)
+	p.signalTree(syscall.SIGCONT)
+	p.resume()
+}
+
+// awaitWake returns when we have been stopped and woken, or have not been
+// stopped.
+func (p *Process) awaitWake(c <-chan os.Signal) {
+	limit := time.After(orphanPatience)
+	for {
+		select {
+		case s := <-c:
+			if s == syscall.SIGCONT {
+				return
+			}
+		case <-limit:
+			return
+		case <-p.ending:
+			return
+		}
+	}
+}
+
+// pauseTree stops the app's processes: first those in front of its terminal,
+// as its own key would, so that they may tidy up the screen.
+func (p *Process) pauseTree() {
+	if p.pl.term != nil {
+		if group, err := p.pl.term.foreground(); err == nil && group > 1 {
+			_ = syscall.Kill(-group, syscall.SIGTSTP) // gone already
+			select {
+			case <-time.After(stopPatience):
+			case <-p.ending:
+			}
+		}
+	}
+	p.signalTree(syscall.SIGSTOP)
+}
+
+// resume takes the terminal as it is now.
+func (p *Process) resume() {
+	if p.pl.keys != nil {
+		p.pl.keys.resume()
+	}
+	if p.pl.term != nil {
+		p.pl.term.resize()
+	}
+}
+
+// signalTree sends signals to every process of the app's tree, once each, also
+// to those that are started while it does.
+func (p *Process) signalTree(signals ...syscall.Signal) {
+	const rounds = 4
+	told := map[int]bool{}
+	for range rounds {
+		fresh := false
+		for _, proc := range p.tree() {
+			if told[proc.PID] {
+				continue
+			}
+			told[proc.PID], fresh = true, true
+			for _, s := range signals {
+				_ = syscall.Kill(proc.PID, s) // gone already, or not ours to tell
+			}
+		}
+		if !fresh {
+			return
+		}
+	}
+}
