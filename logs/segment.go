@@ -100,7 +100,8 @@ type segments struct {
 	size        int64
 	marked      int64 // offset of the last mark
 	lines       int64 // whole lines of the run so far
-	open        [8]bool
+	latest      [stampSize]byte
+	open        [8]bool // which streams are in the middle of a line
 }
 
 // write appends whole records and returns how many bytes of them are kept:
