@@ -143,3 +143,18 @@ func Printable(s string) string {
 func plain(r rune) bool {
 	return r == ' ' || r == '\u00a0' || unicode.IsPrint(r)
 }
+
+// Fold lays text out in rows of width columns. Only blanks are broken.
+func (t *Theme) Fold(text string, width int) []string {
+	return t.FoldFrom(text, width, 0, 0)
+}
+
+// FoldFrom is Fold for text that stands behind a label: the first row begins
+// at column first, the others at column rest. In a pipe nothing is folded.
+func (t *Theme) FoldFrom(text string, width, first, rest int) []string {
+	text = t.Text(text)
+	if !t.TTY {
+		return []string{text}
+	}
+	return fold(strings.Fields(text), max(1, width-first), max(1, width-rest))
+}

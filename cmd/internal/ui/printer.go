@@ -2,6 +2,7 @@ package ui
 
 import (
 	"io"
+	"os"
 	"strings"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
@@ -27,6 +28,16 @@ func NewPrinter(w io.Writer, getenv func(string) string) *Printer {
 
 // Through is p with everything going through w first, as w's own dress is p's.
 func (p *Printer) Through(w io.Writer) *Printer { return &Printer{Theme: p.Theme, w: w} }
+
+// File is the stream as a file, or nil if it is none.
+func (p *Printer) File() *os.File {
+	f, _ := p.w.(*os.File)
+	return f
+}
+
+// Terminal reports whether the stream is a terminal. TTY can be true without:
+// colours may be asked for in a pipe.
+func (p *Printer) Terminal() bool { return isTerminal(p.w) }
 
 // Write passes b on as it is.
 func (p *Printer) Write(b []byte) (int, error) { return p.w.Write(b) }

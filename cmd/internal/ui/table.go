@@ -1,6 +1,9 @@
 package ui
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A Shrink says how a column may lose width.
 type Shrink uint8
@@ -230,4 +233,12 @@ func (t Table) mostWanted() int {
 		last = max(last, c.Leave)
 	}
 	return last - 1
+}
+
+// Insert puts a column at position at, with a cell for each row.
+func (t *Table) Insert(at int, c Column, cell func(row int) Cell) {
+	t.Columns = slices.Insert(t.Columns, at, c)
+	for i := range t.Rows {
+		t.Rows[i] = slices.Insert(t.Rows[i], at, cell(i))
+	}
 }

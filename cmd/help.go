@@ -1,0 +1,228 @@
+package cmd
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pillion-dev/pillion/cmd/internal/ui"
+)
+
+// beside is the least width at which a flag's text stands beside it.
+const beside = 60
+
+func newHelpCmd(c *ui.Console) *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [<command> | exit-codes]",
+		Short:   "Show the help of a command, or all exit codes",
+		Example: "pillion help run\npillion help exit-codes",
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			names := []string{"exit-codes\tall exit statuses"}
+			for _, sub := range cmd.Root().Commands() {
+				if sub.IsAvailableCommand() {
+					names = append(names, sub.Name()+"\t"+sub.Short)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root := cmd.Root()
+			switch {
+			case len(args) == 0:
+				printHelp(c, root)
+			case len(args) == 1 && args[0] == "exit-codes":
+				printExitCodes(c)
+			default:
+				found, rest, err := root.Find(args)
+				if err != nil || found == root || len(rest) > 0 {
+					return unknownCommand(root, args[0])
+				}
+				printHelp(c, found)
+			}
+			return nil
+		},
+	}
+}
+
+// printHelp writes a command's help on Out: help that was asked for is an
+// answer.
+func printHelp(c *ui.Console, cmd *cobra.Command) {
+	h := &helpText{p: c.Out}
+	if cmd.HasParent() {
+		h.command(cmd)
+	} else {
+		h.root(cmd)
+	}
+	c.Out.Print(h.out.String())
+}
+
+type helpText struct {
+	p   *ui.Printer
+	out strings.Builder
+}
+
+func (h *helpText) line(s string) { h.out.WriteString(strings.TrimRight(s, " ") + "\n") }
+
+func (h *helpText) heading(s string) {
+	h.line("")
+	h.line(h.p.Paint(ui.ToneStrong, s))
+}
+
+func (h *helpText) prose(s string) {
+	for _, row := range h.p.Fold(s, h.p.Prose()) {
+		h.line(row)
+	}
+}
+
+func (h *helpText) root(root *cobra.Command) {
+	h.prose(root.Short)
+	h.heading("Start here")
+	h.examples(root)
+	width := 0
+	for _, sub := range root.Commands() {
+		width = max(width, len(sub.Name()))
+	}
+	for _, g := range root.Groups() {
+		h.heading(g.Title)
+		for _, sub := range root.Commands() {
+			if sub.GroupID == g.ID && !sub.Hidden {
+				h.pair("  "+ui.Pad(sub.Name(), width+3), sub.Short)
+			}
+		}
+	}
+}
+
+func (h *helpText) examples(cmd *cobra.Command) {
+	for row := range strings.Lines(cmd.Example) {
+		h.pair("  $ ", strings.TrimSpace(row))
+	}
+}
+
+// pair is a label and its text, folded under itself.
+func (h *helpText) pair(label, text string) {
+	indent := ui.Cells(label)
+	if h.p.Width < beside {
+		indent = min(indent, 4)
+	}
+	for i, row := range h.p.FoldFrom(text, h.p.Prose(), ui.Cells(label), indent) {
+		if i == 0 {
+			h.line(label + row)
+		} else {
+			h.line(strings.Repeat(" ", indent) + row)
+		}
+	}
+}
+
+func (h *helpText) command(cmd *cobra.Command) {
+	long := cmd.Long
+	if long == "" {
+		long = cmd.Short + "."
+	}
+	h.prose(long)
+	h.line("")
+	_, args, _ := strings.Cut(cmd.Use, " ")
+	h.pair("  ", strings.TrimSpace(cmd.CommandPath()+" "+args))
+	if len(cmd.Aliases) > 0 {
+		h.line("")
+		h.line("Also: " + cmd.Root().Name() + " " + strings.Join(cmd.Aliases, ", "))
+	}
+	if cmd.Example != "" {
+		h.heading("Examples")
+		h.examples(cmd)
+	}
+	h.flags(cmd)
+	if exits := cmd.Annotations[noteExits]; exits != "" {
+		h.heading("Exit status")
+		h.exits(exits)
+	}
+}
+
+// exits are rows of status and meaning, separated by a tab.
+func (h *helpText) exits(rows string) {
+	width := 0
+	for row := range strings.Lines(rows) {
+		status, _, _ := strings.Cut(row, "\t")
+		width = max(width, ui.Cells(status))
+	}
+	for row := range strings.Lines(rows) {
+		status, text, _ := strings.Cut(strings.TrimSpace(row), "\t")
+		h.pair("  "+ui.Pad(status, width+2), text)
+	}
+}
+
+// flags lists the flags by group, in the order in which the command adds them.
+func (h *helpText) flags(cmd *cobra.Command) {
+	var groups []string
+	byGroup := map[string][]*pflag.Flag{}
+	width := 0
+	collect := func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
+		name := "Flags"
+		if g := f.Annotations[noteGroup]; len(g) > 0 {
+			name = g[0]
+		}
+		if !slices.Contains(groups, name) {
+			groups = append(groups, name)
+		}
+		byGroup[name] = append(byGroup[name], f)
+		if name != groupNone {
+			width = max(width, ui.Cells(flagLabel(f)))
+		}
+	}
+	cmd.LocalFlags().VisitAll(collect)
+	for _, g := range groups {
+		if g == groupNone || g == "Flags" {
+			continue
+		}
+		h.heading(g)
+		for _, f := range byGroup[g] {
+			h.flag(f, width)
+		}
+	}
+	h.heading("Everywhere")
+	for _, f := range []*pflag.Flag{cmd.Root().PersistentFlags().Lookup("color"), cmd.Flags().Lookup("help")} {
+		if f != nil {
+			h.flag(f, width)
+		}
+	}
+	if taken := byGroup[groupNone]; len(taken) > 0 {
+		names := make([]string, len(taken))
+		for i, f := range taken {
+			names[i] = "--" + f.Name
+		}
+		h.heading("Taken from dapr run, no effect here")
+		for _, row := range h.p.Fold(strings.Join(names, " "), h.p.Prose()-2) {
+			h.line("  " + h.p.Paint(ui.ToneMuted, row))
+		}
+	}
+}
+
+func (h *helpText) flag(f *pflag.Flag, width int) {
+	label := flagLabel(f)
+	_, text := pflag.UnquoteUsage(f)
+	if h.p.Width < beside {
+		h.line(label)
+		h.pair("          ", text)
+		return
+	}
+	h.pair(ui.Pad(label, width+2), text)
+}
+
+// flagLabel is the flag as it is typed, with the kind of its value.
+func flagLabel(f *pflag.Flag) string {
+	label := "      --" + f.Name
+	if f.Shorthand != "" {
+		label = "  -" + f.Shorthand + ", --" + f.Name
+	}
+	if placeholder, _ := pflag.UnquoteUsage(f); placeholder != "" {
+		label += " <" + placeholder + ">"
+	}
+	return label
+}

@@ -1,0 +1,134 @@
+package cmd
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pillion-dev/pillion/cmd/internal/ui"
+	"github.com/pillion-dev/pillion/internal/near"
+)
+
+// The groups of the root's help, by what one wants.
+const (
+	groupApps    = "Apps"
+	groupCalls   = "Calls"
+	groupMachine = "This machine"
+	groupMore    = "More"
+)
+
+func newRootCmd(c *ui.Console) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "pillion",
+		Short: "Give any program a place in a secure local mesh.",
+		Example: `pillion run --app-id todo-api --app-port 8000 -- go run .
+pillion invoke todo-api tasks -d '{"title":"Buy milk"}'
+pillion logs -f`,
+		Args: func(root *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(root, args[0])
+			}
+			return nil
+		},
+		RunE: func(root *cobra.Command, _ []string) error {
+			printHelp(c, root)
+			return nil
+		},
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+		DisableFlagsInUseLine: true,
+	}
+	root.SetOut(c.Out)
+	root.SetErr(c.Err)
+	root.SetIn(c.In)
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { printHelp(c, cmd) })
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.PersistentFlags().Var(&colorValue{c: c}, "color", "colours: auto, always or never [auto]")
+	root.PersistentFlags().SortFlags = false
+	for _, group := range []string{groupApps, groupCalls, groupMachine, groupMore} {
+		root.AddGroup(&cobra.Group{ID: group, Title: group})
+	}
+	add := func(group string, commands ...*cobra.Command) {
+		for _, cmd := range commands {
+			cmd.GroupID = group
+			root.AddCommand(cmd)
+		}
+	}
+	add(groupApps, newRunCmd(c, runSidecar), newListCmd(c), newStopCmd(c), newLogsCmd(c))
+	add(groupCalls, newInvokeCmd(c, newCaller))
+	add(groupMachine, newInitCmd(c), newUninstallCmd(c))
+	add(groupMore, newVersionCmd(c), newCompletionCmd(c))
+	help := newHelpCmd(c)
+	help.GroupID = groupMore
+	root.SetHelpCommandGroupID(groupMore)
+	root.SetHelpCommand(help)
+	dressTree(root)
+	return root
+}
+
+// dressTree gives every command what all have.
+func dressTree(cmd *cobra.Command) {
+	cmd.DisableFlagsInUseLine = true
+	cmd.InitDefaultHelpFlag()
+	if help := cmd.Flags().Lookup("help"); help != nil {
+		help.Usage = "show this help"
+	}
+	if cmd.RunE != nil && cmd.Annotations[noteSignals] == "" {
+		cmd.RunE = interruptible(cmd.RunE)
+	}
+	for _, sub := range cmd.Commands() {
+		dressTree(sub)
+	}
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	var names []string
+	for _, sub := range root.Commands() {
+		if !sub.Hidden {
+			names = append(append(names, sub.Name()), sub.Aliases...)
+		}
+	}
+	what := `no command "` + name + `"`
+	if meant := near.Match(name, names); meant != "" {
+		return usageError(what, "did you mean pillion "+meant+"?", "pillion", meant)
+	}
+	if strings.HasPrefix(name, ".") || strings.Contains(name, "/") {
+		return usageError(what, "to start an app: pillion run -- "+name, "pillion", "run", "--", name)
+	}
+	return usageError(what, "pillion help lists the commands", "pillion", "help")
+}
+
+// colorValue is --color. It takes effect at once, so that a mistake further
+// right is already reported in the right dress.
+type colorValue struct {
+	c    *ui.Console
+	mode string
+}
+
+func (v *colorValue) String() string { return v.mode }
+func (v *colorValue) Type() string   { return "when" }
+func (v *colorValue) Set(s string) error {
+	v.mode = s
+	return v.c.SetColor(s)
+}
+
+// outputValue is -o. It takes effect at once, too: with JSON, errors are JSON.
+type outputValue struct {
+	c     *ui.Console
+	value string
+	known []string
+}
+
+func (v *outputValue) String() string { return v.value }
+func (v *outputValue) Type() string   { return "format" }
+func (v *outputValue) Set(s string) error {
+	for _, one := range v.known {
+		if s == one {
+			v.value = s
+			v.c.JSON = s == "json"
+			return nil
+		}
+	}
+	return notOneOf(s, v.known)
+}

@@ -1,0 +1,317 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pillion-dev/pillion/cmd/internal/ui"
+	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/sidecar"
+)
+
+// A runFunc runs an app with its sidecar until either ends; sidecar.Run is the
+// one there is.
+type runFunc func(ctx context.Context, cfg config.Sidecar, env sidecar.Env) (exit int, err error)
+
+func newRunCmd(c *ui.Console, run runFunc) *cobra.Command {
+	var runFile string
+	cmd := &cobra.Command{
+		Use:   "run [flags] [-- <command> [<argument>...]]",
+		Short: "Run an app with its sidecar",
+		Long: "Run an app with its sidecar: found by name, called over mutual TLS, its output kept. " +
+			"Without a command: the sidecar alone.",
+		Example: `pillion run --app-port 8000 -- uvicorn main:app
+pillion run --app-id todo-api --app-port 5005  # app in a debugger
+pillion run -- go test ./...                   # exits as the tests do`,
+		Annotations: map[string]string{noteStatus: statusRun, noteSignals: "own", noteExits: exitsRun},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("run-file") {
+				return usageError("files of several apps are not run by this version",
+					"start each app with its own pillion run", "pillion", "run")
+			}
+			cfg, home, err := runConfig(c, cmd, args)
+			if err != nil {
+				return err
+			}
+			return runApp(cmd.Context(), c, run, appRun{cfg: cfg, home: home})
+		},
+	}
+	addRunFlags(cmd, &runFile)
+	cmd.Flags().SetInterspersed(false) // flags end at the first word that is not one
+	return cmd
+}
+
+// addRunFlags adds the flags of `dapr run`, by its names and short names, and
+// our own.
+func addRunFlags(cmd *cobra.Command, runFile *string) {
+	app := group(cmd, "App")
+	app.setting("app-id", "a", "what other apps call it [the folder's `name`]")
+	app.setting("app-port", "p", "where it listens, or auto [the `port` it opens]")
+	app.setting("app-protocol", "P", "http, https, h2c, grpc, grpcs [http] `name`")
+	app.setting("app-channel-address", "", "the `host` it listens on [127.0.0.1]")
+	app.setting("app-max-concurrency", "", "calls it gets at once, `n` at most [no bound]")
+	app.setting("grace", "", "how long stopping may take, `time` [10s]")
+	side := group(cmd, "Sidecar")
+	side.setting("dapr-http-port", "H", "HTTP `port` [3500 or a free one]")
+	side.setting("dapr-grpc-port", "G", "gRPC `port` [50001 or a free one]")
+	side.setting("allowed-origins", "", "web `origins` that may call it, by commas")
+	side.setting("allowed-hosts", "", "host `names` it is called by, by commas")
+	side.toggle("allow-other-users", "other users of this machine may call it")
+	side.toggle("enable-api-logging", "a line for each call through it")
+	side.setting("log-level", "", "debug, info, warn or error [info] `level`")
+	side.setting("resources-path", "", "`folder` of Dapr resources [~/.pillion/resources]")
+	side.setting("config", "c", "Dapr configuration `file`")
+	mesh := group(cmd, "Mesh")
+	mesh.setting("namespace", "n", "group of apps, by `name` [default]")
+	mesh.setting("discovery", "", "`sources`: local, mdns, static [all]")
+	mesh.setting("peer", "", "[app-id=]host:port of a static `peer`")
+	mesh.toggle("lan", "find and be found on the local network")
+	mesh.setting("dapr-internal-grpc-port", "I", "`port` of the mesh [a stable one]")
+	mesh.setting("resolve-timeout", "", "`time` to look for an unknown name [1s]")
+	mesh.setting("hold", "", "`time` to wait for a known app [10s]")
+	mesh.setting("start-hold", "", "`time` to wait for a first start [60s]")
+	addDaprFlags(cmd, runFile)
+}
+
+// addDaprFlags adds the flags of `dapr run` that scripts may give: old forms of
+// others, and those without a meaning here.
+func addDaprFlags(cmd *cobra.Command, runFile *string) {
+	old := group(cmd, "Old")
+	old.setting("components-path", "d", "old name of --resources-path")
+	old.toggle("app-ssl", "old form of --app-protocol https")
+	old.text(runFile, "run-file", "f", "file of several apps; not in this version")
+	for _, name := range []string{"components-path", "app-ssl", "run-file"} {
+		cmd.Flags().Lookup(name).Hidden = true
+	}
+	none := group(cmd, groupNone)
+	for _, f := range []struct{ name, short string }{
+		{"metrics-port", "M"},
+		{"profile-port", ""},
+		{"dapr-listen-addresses", ""},
+		{"unix-domain-socket", "u"},
+		{"max-body-size", ""},
+		{"read-buffer-size", ""},
+		{"app-health-check-path", ""},
+		{"app-health-probe-interval", ""},
+		{"app-health-probe-timeout", ""},
+		{"app-health-threshold", ""},
+		{"placement-host-address", ""},
+		{"scheduler-host-address", ""},
+		{"runtime-path", ""},
+	} {
+		none.texts(new([]string), f.name, f.short, "taken from dapr run, no effect here `value`")
+	}
+	for _, name := range []string{"enable-profiling", "enable-app-health-check", "log-as-json"} {
+		none.on(new(bool), name, "", "taken from dapr run, no effect here")
+	}
+	none.on(new(bool), "kubernetes", "k", "taken from dapr run, no effect here")
+}
+
+// noEffect are the flags given that have no effect here.
+func noEffect(cmd *cobra.Command, given config.Given) []string {
+	var out []string
+	for name := range given {
+		f := cmd.Flags().Lookup(name)
+		if f != nil && len(f.Annotations[noteGroup]) > 0 && f.Annotations[noteGroup][0] == groupNone {
+			out = append(out, "--"+name)
+		}
+	}
+	return out
+}
+
+// runConfig is what the command line, the environment and config.yaml say
+// together, judged as a whole: every mistake is in the error.
+func runConfig(c *ui.Console, cmd *cobra.Command, args []string) (config.Sidecar, config.Home, error) {
+	home, err := config.FindHome(c.Getenv)
+	if err != nil {
+		return config.Sidecar{}, home, err
+	}
+	file, err := config.Load(home.ConfigFile())
+	if err != nil {
+		return config.Sidecar{}, home, err
+	}
+	flags := given(cmd)
+	if len(args) == 0 && flags["app-id"] == nil && flags["app-port"] == nil {
+		return config.Sidecar{}, home, usageError("there is no command to run",
+			"pillion run -- <command>, or --app-id <name> for a sidecar alone")
+	}
+	cfg, unread := config.Resolve(flags, c.Getenv, file)
+	cfg.Command = args
+	if err := nameApp(&cfg); err != nil {
+		return cfg, home, err
+	}
+	if err := errors.Join(unread, cfg.Validate()); err != nil {
+		return cfg, home, err
+	}
+	if names := noEffect(cmd, flags); len(names) > 0 {
+		c.Err.Say(ui.NoMark, noEffectText(names))
+	}
+	if cfg.Derived {
+		c.Err.Say(ui.NoMark, "app ID is "+c.Err.Paint(ui.ToneStrong, cfg.AppID)+
+			", from the folder's name (--app-id to change)")
+	}
+	return cfg, home, nil
+}
+
+// nameApp fills in the folder, and the app ID where nobody chose one.
+func nameApp(cfg *config.Sidecar) error {
+	dir, err := os.Getwd()
+	if err != nil {
+		return &apperr.Error{
+			Reason: apperr.OwnConfig, Err: err,
+			What: "the working folder cannot be found", Cause: err.Error(),
+			Hint: "change to a folder that exists",
+		}
+	}
+	cfg.Dir = dir
+	if cfg.AppID == "" {
+		cfg.AppID, cfg.Derived = config.DeriveAppID(dir), true
+	}
+	return nil
+}
+
+// appRun is what is run.
+type appRun struct {
+	cfg  config.Sidecar
+	home config.Home
+}
+
+// runApp runs the app with the terminal as it is: the app's bytes untouched,
+// our lines between them.
+func runApp(ctx context.Context, c *ui.Console, run runFunc, r appRun) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	theatre := newTheatre(c)
+	hurry, stop := stopSignals(cancel, theatre.echoed)
+	defer stop()
+	exit, err := run(ctx, r.cfg, sidecar.Env{
+		Home:     r.home,
+		Environ:  os.Environ(),
+		In:       c.In,
+		Out:      theatre.out,
+		Err:      theatre.err,
+		Terminal: theatre.terminal,
+		Say:      theatre.say,
+		Hurry:    hurry,
+	})
+	theatre.close()
+	if err != nil {
+		return err
+	}
+	return &ui.Exit{Status: exit}
+}
+
+// stopSignals makes the first signal call cancel and the second one close
+// hurry. The way out is the same for both. stop ends the watching and waits
+// for it.
+func stopSignals(cancel, echoed func()) (hurry <-chan struct{}, stop func()) {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	quick, ended := make(chan struct{}), make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-ended:
+				return
+			case s := <-signals:
+				if s == syscall.SIGINT {
+					echoed()
+				}
+			}
+			switch n {
+			case 0:
+				cancel()
+			case 1:
+				close(quick)
+			}
+		}
+	})
+	return quick, func() {
+		signal.Stop(signals)
+		close(ended)
+		watching.Wait()
+	}
+}
+
+// A theatre is where an app's output and our few lines meet.
+type theatre struct {
+	out, err io.Writer
+	terminal *os.File // ours, if both outputs are the same terminal
+	printer  *ui.Printer
+	stages   []*ui.Stage
+}
+
+// newTheatre shares each terminal between the app and us; files and pipes get
+// the app's bytes as they come.
+func newTheatre(c *ui.Console) *theatre {
+	out, err := c.Out.File(), c.Err.File()
+	t := &theatre{out: c.Out, err: c.Err, printer: c.Err}
+	if !c.Err.Terminal() {
+		return t // our lines go into a file: nothing to share
+	}
+	stage := ui.NewStage(err)
+	t.stages = append(t.stages, stage)
+	t.printer = c.Err.Through(stage.Ours())
+	t.err = stage.App()
+	if c.Out.Terminal() && sameFile(out, err) {
+		t.out, t.terminal = stage.App(), out
+	}
+	return t
+}
+
+func sameFile(a, b *os.File) bool {
+	x, errX := a.Stat()
+	y, errY := b.Stat()
+	return errX == nil && errY == nil && os.SameFile(x, y)
+}
+
+func (t *theatre) echoed() {
+	for _, s := range t.stages {
+		s.Echoed()
+	}
+}
+
+func (t *theatre) close() {
+	for _, s := range t.stages {
+		_ = s.Close() // a terminal that is gone is nobody's to tell
+	}
+}
+
+// say dresses a line of the sidecar's for this stream.
+func (t *theatre) say(n sidecar.Notice) {
+	if n.Kind == sidecar.Warning {
+		t.printer.Warn(&apperr.Error{What: joinFacts(n), Cause: n.Cause, Hint: n.Hint})
+		return
+	}
+	mark := ui.NoMark
+	switch n.Kind {
+	case sidecar.Good:
+		mark = ui.MarkOK
+	case sidecar.Failed:
+		mark = ui.MarkFailed
+	case sidecar.Info, sidecar.Warning:
+	}
+	facts := append([]string{ui.Printable(n.Text)}, n.Facts...)
+	t.printer.Say(mark, append(facts, n.Detail)...)
+	if n.Hint != "" {
+		t.printer.Hint(n.Hint)
+	}
+}
+
+func joinFacts(n sidecar.Notice) string {
+	facts := append([]string{n.Text}, n.Facts...)
+	if n.Detail != "" {
+		facts = append(facts, n.Detail)
+	}
+	return strings.Join(facts, ", ")
+}

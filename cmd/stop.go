@@ -1,0 +1,258 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pillion-dev/pillion/cmd/internal/ui"
+	"github.com/pillion-dev/pillion/internal/rundir"
+)
+
+// maxStops bounds how many instances are stopped at a time.
+const maxStops = 32
+
+// ended is how an instance ended.
+type ended struct {
+	took   time.Duration
+	calls  int      // finished while stopping
+	killed []string // what had to be killed
+}
+
+// A stopFunc stops one instance and waits until it is gone.
+type stopFunc func(ctx context.Context, e rundir.Entry, now bool) (ended, error)
+
+type stopOptions struct {
+	all, now  bool
+	appIDs    []string
+	namespace string
+	output    string
+}
+
+func newStopCmd(c *ui.Console) *cobra.Command { return stopCmd(c, stopInstance) }
+
+func stopCmd(c *ui.Console, stop stopFunc) *cobra.Command {
+	var o stopOptions
+	output := &outputValue{c: c, known: []string{"table", "json"}}
+	cmd := &cobra.Command{
+		Use:   "stop [flags] (<app-id> | <app-id>/<instance> | --all)...",
+		Short: "Stop apps and all they started",
+		Long: "Stop apps and all they started: gracefully, within the grace period of each, and wait. " +
+			"In a pipe: tabs, the columns app, result, how, time, instance.",
+		Example:           "pillion stop todo-api\npillion stop todo-api/9wd1x2c8\npillion stop --all",
+		ValidArgsFunction: completeApps(c),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.output = output.value
+			return runStop(cmd.Context(), c, stop, stopRequestOf(o, args))
+		},
+	}
+	g := group(cmd, "Stop")
+	g.on(&o.all, "all", "", "every app of this home")
+	g.on(&o.now, "now", "", "do not wait for calls: kill")
+	g.text(&o.namespace, "namespace", "n", "only the group of this `name` [all]")
+	g.texts(&o.appIDs, "app-id", "a", "the app, as dapr stop has it, by `name`")
+	g.value(output, "output", "o", "`format`: table or json [table]")
+	return cmd
+}
+
+func stopRequestOf(o stopOptions, args []string) stopOptions {
+	o.appIDs = append(slices.Clone(o.appIDs), args...)
+	return o
+}
+
+func runStop(ctx context.Context, c *ui.Console, stop stopFunc, o stopOptions) error {
+	if o.all == (len(o.appIDs) > 0) {
+		return usageError("stop takes app ids, or --all", "pillion list shows what runs", "pillion", "list")
+	}
+	m, err := findMachine(c)
+	if err != nil {
+		return err
+	}
+	live, err := m.live(false)
+	if err != nil {
+		return err
+	}
+	chosen, err := choose(live, o)
+	if err != nil {
+		return err
+	}
+	if len(chosen) == 0 {
+		if o.output == "json" {
+			c.Out.Line("[]")
+		}
+		c.Err.Say(ui.NoMark, "no apps run here")
+		return nil
+	}
+	results := stopAll(ctx, c, stop, o, chosen)
+	showStopped(c, o.output, results)
+	for _, r := range results {
+		if r.err != nil {
+			return &ui.Exit{Status: exitFailed, Err: r.err}
+		}
+	}
+	return nil
+}
+
+// choose finds the instances that were named. All names must be right before
+// anything is stopped.
+func choose(live []rundir.Entry, o stopOptions) ([]rundir.Entry, error) {
+	live = slices.DeleteFunc(slices.Clone(live), func(e rundir.Entry) bool {
+		return o.namespace != "" && e.Namespace != o.namespace
+	})
+	if o.all {
+		return live, nil
+	}
+	var chosen []rundir.Entry
+	for _, name := range o.appIDs {
+		app, id, one := strings.Cut(name, "/")
+		found := false
+		for _, e := range live {
+			if e.App != app || one && e.ID != id {
+				continue
+			}
+			found = true
+			if !slices.ContainsFunc(chosen, func(c rundir.Entry) bool { return c.ID == e.ID }) {
+				chosen = append(chosen, e)
+			}
+		}
+		if !found {
+			return nil, noSuchApp(name, live, "pillion", "stop")
+		}
+	}
+	return chosen, nil
+}
+
+// stopped is what became of one instance.
+type stopped struct {
+	entry rundir.Entry
+	ended
+	err error
+}
+
+// stopAll stops the instances at the same time and says meanwhile for whom it
+// waits.
+func stopAll(ctx context.Context, c *ui.Console, stop stopFunc, o stopOptions, chosen []rundir.Entry) []stopped {
+	results := make([]stopped, len(chosen))
+	var mu sync.Mutex // guards what follows
+	waiting := map[int]bool{}
+	_ = c.Err.Wait(ctx, func(waited time.Duration) []string {
+		mu.Lock()
+		defer mu.Unlock()
+		var names []string
+		for i, e := range chosen {
+			if waiting[i] {
+				names = append(names, e.App)
+			}
+		}
+		if len(names) == 0 {
+			return nil
+		}
+		return []string{"waiting for " + strings.Join(slices.Compact(names), ", ") + " to end", ui.Age(waited)}
+	}, func(ctx context.Context) error {
+		slots := make(chan struct{}, maxStops)
+		var all sync.WaitGroup
+		for i, e := range chosen {
+			mu.Lock()
+			waiting[i] = true
+			mu.Unlock()
+			all.Go(func() {
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				how, err := stop(ctx, e, o.now)
+				results[i] = stopped{entry: e, ended: how, err: err}
+				mu.Lock()
+				delete(waiting, i)
+				mu.Unlock()
+			})
+		}
+		all.Wait()
+		return nil
+	})
+	return results
+}
+
+// result is the word for how it went, with what is worth saying about it.
+func (r stopped) result() (mark ui.Mark, word, note string) {
+	in := "in " + ui.Took(r.took)
+	switch {
+	case r.err != nil:
+		return ui.MarkFailed, "not stopped", ""
+	case len(r.killed) > 0:
+		return ui.MarkWarning, "killed", "after " + ui.Took(r.took) + ": " + ui.Printable(strings.Join(r.killed, ", "))
+	case r.calls > 0:
+		return ui.MarkOK, "stopped", in + ", " + ui.Count(r.calls, "call") + " finished"
+	}
+	return ui.MarkOK, "stopped", in
+}
+
+func showStopped(c *ui.Console, output string, results []stopped) {
+	if output == "json" {
+		showStoppedJSON(c, results)
+		return
+	}
+	if !c.Out.TTY {
+		rows := make([][]string, 0, len(results))
+		for _, r := range results {
+			_, word, _ := r.result()
+			how := "TERM"
+			if len(r.killed) > 0 {
+				how = "KILL"
+			}
+			if r.err != nil {
+				how = ""
+			}
+			rows = append(rows, []string{r.entry.App, word, how, ui.Took(r.took), r.entry.ID})
+		}
+		c.Out.Records(rows)
+		return
+	}
+	t := ui.Table{NoHead: true, Columns: []ui.Column{{}, {}, {Shrink: ui.AtEnd}}}
+	apps := map[string]int{}
+	for _, r := range results {
+		apps[r.entry.App]++
+	}
+	for _, r := range results {
+		mark, word, note := r.result()
+		name := r.entry.App
+		if apps[name] > 1 {
+			name += "/" + r.entry.ID
+		}
+		t.Rows = append(t.Rows, []ui.Cell{{Text: c.Out.Mark(mark) + " " + name}, {Text: word}, {Text: note}})
+	}
+	c.Out.Table(t)
+}
+
+func showStoppedJSON(c *ui.Console, results []stopped) {
+	type row struct {
+		AppID     string   `json:"appId"`
+		Instance  string   `json:"instance"`
+		Namespace string   `json:"namespace"`
+		Result    string   `json:"result"`
+		TookMS    float64  `json:"tookMs"`
+		Calls     int      `json:"callsFinished"`
+		Killed    []string `json:"killed"`
+		Error     *string  `json:"error"`
+	}
+	rows := make([]row, 0, len(results))
+	for _, r := range results {
+		_, word, _ := r.result()
+		one := row{
+			AppID: r.entry.App, Instance: r.entry.ID, Namespace: r.entry.Namespace, Result: word,
+			TookMS: float64(r.took.Microseconds()) / 1000, Calls: r.calls, Killed: append([]string{}, r.killed...),
+		}
+		if r.err != nil {
+			one.Error = known(fmt.Sprint(r.err))
+		}
+		rows = append(rows, one)
+	}
+	data, err := json.MarshalIndent(rows, "", "  ")
+	if err == nil { // plain values always marshal
+		c.Out.Line(string(data))
+	}
+}
