@@ -91,11 +91,12 @@ func (e *Error) Message() string {
 }
 
 // line joins text, cause and hint. A text that already holds a colon gets the
-// rest in brackets, so that the line has one colon a level.
+// rest in brackets, so that the line has one colon a level. What the text says
+// already is not said twice.
 func line(text, cause, hint string) string {
 	var rest []string
 	for _, s := range []string{cause, hint} {
-		if s != "" {
+		if s != "" && !strings.Contains(text, s) {
 			rest = append(rest, s)
 		}
 	}
