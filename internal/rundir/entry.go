@@ -47,6 +47,8 @@ type Entry struct {
 	LAN bool `json:"lan,omitempty"`
 	// CertExpires is when the present leaf ends.
 	CertExpires time.Time `json:"certExpires"`
-	// Socket is the control socket's path.
+	// Socket is the control socket's path. Lock is the path of the file whose
+	// lock is the instance's life.
 	Socket string `json:"socket"`
+	Lock   string `json:"lock"`
 }

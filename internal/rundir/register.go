@@ -76,7 +76,7 @@ func (d *Dir) Register(entry Entry) (*Registration, error) {
 	if err != nil {
 		return nil, err
 	}
-	entry.Socket = socket
+	entry.Socket, entry.Lock = socket, d.file(entry.ID, lockExt)
 	entry.Mesh, entry.Command = slices.Clone(entry.Mesh), slices.Clone(entry.Command)
 
 	r := &Registration{dir: d, entry: entry, restored: make(chan struct{}, 1), touched: time.Now()}
@@ -107,14 +107,14 @@ func (r *Registration) SocketMoved() bool {
 	return e.Socket != r.dir.file(e.ID, socketExt)
 }
 
-// Update changes the entry and writes it. ID and socket stay what they are.
+// Update changes the entry and writes it. ID, socket and lock stay what they are.
 // If it cannot be written the change is kept, and Run writes it later.
 func (r *Registration) Update(change func(*Entry)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	id, socket := r.entry.ID, r.entry.Socket
+	id, socket, lock := r.entry.ID, r.entry.Socket, r.entry.Lock
 	change(&r.entry)
-	r.entry.ID, r.entry.Socket = id, socket
+	r.entry.ID, r.entry.Socket, r.entry.Lock = id, socket, lock
 	if r.closed {
 		return nil
 	}
