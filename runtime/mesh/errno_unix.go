@@ -1,0 +1,10 @@
+//go:build !windows
+
+package mesh
+
+import "syscall"
+
+const (
+	connRefused = syscall.ECONNREFUSED
+	connReset   = syscall.ECONNRESET
+)

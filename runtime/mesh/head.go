@@ -1,0 +1,156 @@
+package mesh
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/pillion-dev/pillion/discovery"
+	"github.com/pillion-dev/pillion/runtime/invoke"
+)
+
+// Flags of a callHead.
+const (
+	flagExpect = 1 << iota
+	flagOnly
+)
+
+// maxTimeLeft keeps a time left within what time.Duration holds.
+const maxTimeLeft = 365 * 24 * time.Hour
+
+// A callHead is a call as it crosses the mesh, without its body. The caller's
+// identity is not in it: it comes from the certificate.
+type callHead struct {
+	call     *invoke.Call
+	target   discovery.Key
+	timeLeft time.Duration // 0 is none; at least a microsecond otherwise
+}
+
+func (h callHead) append(b []byte) []byte {
+	c := h.call
+	var flags uint64
+	if c.Expect {
+		flags |= flagExpect
+	}
+	if c.Only {
+		flags |= flagOnly
+	}
+	b = binary.AppendUvarint(b, flags)
+	b = binary.AppendUvarint(b, uint64(max(c.Major, 0)))
+	b = binary.AppendUvarint(b, uint64(max(c.Attempt, 0)))
+	b = binary.AppendUvarint(b, uint64(h.timeLeft/time.Microsecond))
+	b = appendLength(b, c.Length)
+	for _, s := range [...]string{c.Verb, c.Path, c.Host, c.Upgrade, h.target.App, h.target.Namespace} {
+		b = appendString(b, s)
+	}
+	return appendFields(b, c.Fields)
+}
+
+// size is at least the encoded size, so that a head that is too large is never
+// built.
+func (h callHead) size() int {
+	c := h.call
+	return len(c.Verb) + len(c.Path) + len(c.Host) + len(c.Upgrade) + len(h.target.App) +
+		len(h.target.Namespace) + 11*binary.MaxVarintLen64 + fieldsSize(c.Fields)
+}
+
+func parseCallHead(payload []byte) (callHead, error) {
+	d := decoder{rest: string(payload)}
+	c := &invoke.Call{}
+	h := callHead{call: c}
+	flags := d.uvarint()
+	c.Expect = flags&flagExpect != 0
+	c.Only = flags&flagOnly != 0
+	c.Major = int(d.number(9))
+	c.Attempt = int(d.number(1 << 30))
+	h.timeLeft = time.Duration(d.number(uint64(maxTimeLeft/time.Microsecond))) * time.Microsecond
+	c.Length = d.length()
+	for _, s := range [...]*string{&c.Verb, &c.Path, &c.Host, &c.Upgrade, &h.target.App, &h.target.Namespace} {
+		*s = d.str()
+	}
+	c.Fields = d.fields()
+	c.Target = invoke.Target{App: h.target.App, Namespace: h.target.Namespace, Given: h.target.App}
+	return h, d.err
+}
+
+// check returns why a head that decodes well cannot be given to an app. Heads
+// are written anew by the app's codec, and what would end a line early there
+// must not pass here.
+func (h callHead) check() error {
+	c := h.call
+	switch {
+	case !httpguts.ValidHeaderFieldName(c.Verb):
+		return fmt.Errorf("%q is not a verb", c.Verb)
+	case c.Path != "*" && !strings.HasPrefix(c.Path, "/") || !isClean(c.Path) || strings.Contains(c.Path, " "):
+		return fmt.Errorf("%q is not a path", c.Path)
+	case !isClean(c.Upgrade) || !isClean(c.Host):
+		return fmt.Errorf("control characters in the head")
+	}
+	return checkFields(c.Fields)
+}
+
+// An answerHead is the head of an answer: of the final one or of a 1xx.
+type answerHead struct {
+	status, major int
+	length        int64
+	fields        invoke.Fields
+}
+
+func (h answerHead) append(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(max(h.status, 0)))
+	b = binary.AppendUvarint(b, uint64(max(h.major, 0)))
+	b = appendLength(b, h.length)
+	return appendFields(b, h.fields)
+}
+
+func (h answerHead) size() int { return 4*binary.MaxVarintLen64 + fieldsSize(h.fields) }
+
+func parseAnswerHead(payload []byte) (answerHead, error) {
+	d := decoder{rest: string(payload)}
+	h := answerHead{
+		status: int(d.number(999)),
+		major:  int(d.number(9)),
+	}
+	h.length = d.length()
+	h.fields = d.fields()
+	if d.err == nil && h.status < 100 {
+		return h, fmt.Errorf("the status %d", h.status)
+	}
+	return h, d.err
+}
+
+// A length is sent as one more than it is, so that zero is "not known".
+func appendLength(b []byte, n int64) []byte { return binary.AppendUvarint(b, uint64(max(n, -1)+1)) }
+
+func (d *decoder) length() int64 { return int64(d.number(1<<62)) - 1 }
+
+func parseFields(payload []byte) (invoke.Fields, error) {
+	d := decoder{rest: string(payload)}
+	fields := d.fields()
+	return fields, d.err
+}
+
+func checkFields(fields invoke.Fields) error {
+	for i := range fields {
+		if !httpguts.ValidHeaderFieldName(fields[i].Name) {
+			return fmt.Errorf("%q is not a field's name", fields[i].Name)
+		}
+		if !isClean(fields[i].Value) {
+			return fmt.Errorf("the field %s holds a line's end", fields[i].Name)
+		}
+	}
+	return nil
+}
+
+// isClean reports whether s can stand in a line of an HTTP/1.1 head.
+func isClean(s string) bool {
+	for i := range len(s) {
+		if s[i] == '\r' || s[i] == '\n' || s[i] == 0 {
+			return false
+		}
+	}
+	return true
+}
