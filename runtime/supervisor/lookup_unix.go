@@ -5,6 +5,7 @@ package supervisor
 import (
 	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +28,7 @@ func samePathName(name string) bool { return name == "PATH" }
 
 func programName(file string) string { return file }
 
-func signalName(s unix.Signal) string {
+func signalName(s syscall.Signal) string {
 	if name := unix.SignalName(s); name != "" {
 		return name
 	}

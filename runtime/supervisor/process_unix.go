@@ -24,6 +24,8 @@ const (
 	leftoverLook = 30 * time.Millisecond
 	// killBound is how long Kill goes on with what will not die.
 	killBound = 5 * time.Second
+	// guardBound is how long the guard may take to say that nobody is left.
+	guardBound = 300 * time.Millisecond
 	// hurryBound is how long output that nobody takes is waited for after
 	// Kill.
 	hurryBound = time.Second
@@ -111,10 +113,10 @@ func (p *Process) Kill() ([]Proc, error) {
 
 func (p *Process) kill() ([]Proc, error) {
 	killed := map[int]Proc{}
-	var left []Proc
-	deadline := time.Now().Add(killBound)
+	give := time.Now().Add(killBound)
+	var silent time.Time // since when the guard has nobody left and does not say so
 	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
-		left = p.tree()
+		left := p.tree()
 		for _, proc := range left {
 			if syscall.Kill(proc.PID, syscall.SIGKILL) == nil {
 				killed[proc.PID] = proc
@@ -125,18 +127,17 @@ func (p *Process) kill() ([]Proc, error) {
 			return p.remember(killed), nil
 		case <-time.After(wait):
 		}
-		if time.Now().After(deadline) {
-			break
+		switch now := time.Now(); {
+		case len(left) > 0 && now.After(give):
+			return p.remember(killed), fmt.Errorf("cannot kill %s", join(left))
+		case len(left) > 0:
+			silent = time.Time{}
+		case silent.IsZero():
+			silent = now
+		case now.Sub(silent) > guardBound:
+			_ = p.guard.Kill() // it was stopped, or worse; p.empty follows
 		}
 	}
-	all := p.remember(killed)
-	if len(left) == 0 {
-		// The guard does not say what it should: it was stopped, or worse.
-		_ = p.guard.Kill() // gone already
-		<-p.empty
-		return all, nil
-	}
-	return all, fmt.Errorf("cannot kill %s", join(left))
 }
 
 // remember keeps those killed for Exit, sorted by process id.
@@ -188,7 +189,7 @@ func (p *Process) run(reports <-chan guard.Report) {
 	lost := !p.follow(reports)
 	if lost {
 		_, _ = p.guard.Wait() // orphans are ours from here on
-		status, known := endOrphans(p.pid, p.spec)
+		status, known := endOrphans(p.pid)
 		p.lose(status, known)
 	}
 	close(p.empty)

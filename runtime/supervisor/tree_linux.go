@@ -44,7 +44,7 @@ func adoptOrphans() {
 //
 // Orphans are children of ours in a session that is not ours: the guard began
 // one of its own, and who is in it cannot get back. Guards are not orphans.
-func endOrphans(app int, _ Spec) (status syscall.WaitStatus, known bool) {
+func endOrphans(app int) (status syscall.WaitStatus, known bool) {
 	deadline := time.Now().Add(killBound)
 	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
 		left := false
