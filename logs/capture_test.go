@@ -129,7 +129,7 @@ func TestLinesOfAnyLengthComeBackWhole(t *testing.T) {
 
 func TestALineWithoutEndTakesBoundedMemory(t *testing.T) {
 	t.Parallel()
-	s := open(t, logs.Limits{})
+	s := open(t, logs.Limits{Queue: 16 << 20})
 	r := begin(t, s, "api")
 	piece := []byte(strings.Repeat("y", 100_000))
 	for range 50 {

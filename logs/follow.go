@@ -51,6 +51,11 @@ func (r *reader) follow(ctx context.Context) error {
 		if !dry {
 			continue
 		}
+		if r.query.Idle != nil {
+			if err := r.query.Idle(); err != nil {
+				return err
+			}
+		}
 		if err := w.wait(ctx, pending); err != nil {
 			return err
 		}

@@ -145,6 +145,9 @@ type RunInfo struct {
 	dir string
 }
 
+// Same reports whether both are the same run of the same store.
+func (r RunInfo) Same(other RunInfo) bool { return r.dir == other.dir }
+
 // A Line is one line of a run.
 type Line struct {
 	Time      time.Time

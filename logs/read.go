@@ -30,6 +30,9 @@ type Query struct {
 	// Ended is called behind the last line of each run that has ended. Nil: no
 	// one is told.
 	Ended func(RunInfo) error
+	// Idle is called, while following, whenever all there is has been given
+	// out. Nil: nobody is told.
+	Idle func() error
 	// Logger is told once if the system does not say when files change. Nil:
 	// nobody is.
 	Logger *slog.Logger

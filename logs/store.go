@@ -67,7 +67,10 @@ func (s *Store) Apps() ([]App, error) {
 }
 
 // Runs lists the runs of an app, newest last. An app nobody ran has none.
-func (s *Store) Runs(app App) ([]RunInfo, error) {
+func (s *Store) Runs(app App) ([]RunInfo, error) { return s.Newer(app, 0) }
+
+// Newer is Runs for those with a higher number than given.
+func (s *Store) Newer(app App, number int) ([]RunInfo, error) {
 	dir := s.appDir(app.Namespace, app.Name)
 	numbers, err := runNumbers(dir)
 	if err != nil {
@@ -75,6 +78,9 @@ func (s *Store) Runs(app App) ([]RunInfo, error) {
 	}
 	var runs []RunInfo
 	for _, n := range numbers {
+		if n <= number {
+			continue
+		}
 		run, err := loadRun(filepath.Join(dir, strconv.Itoa(n)))
 		switch {
 		case err == nil:
