@@ -70,7 +70,7 @@ func start(t *testing.T, spec supervisor.Spec) *supervisor.Process {
 		t.Fatalf("Start(%q) = %v", spec.Command, err)
 	}
 	t.Cleanup(func() {
-		_, _ = p.Kill()
+		_ = p.Kill()
 		<-p.Done()
 	})
 	return p

@@ -23,7 +23,7 @@ const (
 	// after the app's first process, before we look for ourselves.
 	leftoverLook = 30 * time.Millisecond
 	// killBound is how long Kill goes on with what will not die.
-	killBound = 5 * time.Second
+	killBound = 3 * time.Second
 	// guardBound is how long the guard may take to say that nobody is left.
 	guardBound = 300 * time.Millisecond
 	// hurryBound is how long output that nobody takes is waited for after
@@ -73,8 +73,8 @@ func (p *Process) Ended() <-chan struct{} { return p.ended }
 // the terminal is as it was.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Wait waits for Done and says how the app ended. The error is ErrGuardLost or
-// nil.
+// Wait waits for Done and says how the app ended. The error is ErrGuardLost,
+// or names what could not be killed.
 func (p *Process) Wait() (Exit, error) {
 	<-p.done
 	p.mu.Lock()
@@ -98,10 +98,11 @@ func (p *Process) Terminate() error {
 	return nil
 }
 
-// Kill kills the app's whole tree and returns once nothing is left of it, with
-// those that had to be killed. Output that nobody takes is not waited for any
-// more. The error names what could not be killed.
-func (p *Process) Kill() ([]Proc, error) {
+// Kill kills the app's whole tree and returns once nothing is left of it; Exit
+// has those that had to be killed. Output that nobody takes is not waited for
+// any more. The error names what could not be killed, such as processes of
+// another user; they are then left to themselves, and Done follows.
+func (p *Process) Kill() error {
 	p.mu.Lock()
 	if !p.hurried {
 		p.hurried = true
@@ -111,8 +112,9 @@ func (p *Process) Kill() ([]Proc, error) {
 	return p.kill()
 }
 
-func (p *Process) kill() ([]Proc, error) {
+func (p *Process) kill() error {
 	killed := map[int]Proc{}
+	defer func() { p.remember(killed) }()
 	give := time.Now().Add(killBound)
 	var silent time.Time // since when the guard has nobody left and does not say so
 	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
@@ -124,12 +126,12 @@ func (p *Process) kill() ([]Proc, error) {
 		}
 		select {
 		case <-p.empty:
-			return p.remember(killed), nil
+			return nil
 		case <-time.After(wait):
 		}
 		switch now := time.Now(); {
 		case len(left) > 0 && now.After(give):
-			return p.remember(killed), fmt.Errorf("cannot kill %s", join(left))
+			return p.abandon(left)
 		case len(left) > 0:
 			silent = time.Time{}
 		case silent.IsZero():
@@ -140,13 +142,24 @@ func (p *Process) kill() ([]Proc, error) {
 	}
 }
 
-// remember keeps those killed for Exit, sorted by process id.
-func (p *Process) remember(killed map[int]Proc) []Proc {
-	all := sorted(killed)
+// abandon gives up on processes that cannot be killed.
+func (p *Process) abandon(left []Proc) error {
+	err := fmt.Errorf("cannot kill %s", join(left))
+	p.mu.Lock()
+	p.err = err
+	p.mu.Unlock()
+	_ = p.guard.Kill() // it would only try the same
+	return err
+}
+
+// remember keeps those killed for Exit.
+func (p *Process) remember(killed map[int]Proc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.exit.Killed = append(p.exit.Killed, all...)
-	return all
+	for _, proc := range p.exit.Killed {
+		killed[proc.PID] = proc
+	}
+	p.exit.Killed = sorted(killed)
 }
 
 // begin starts what runs as long as the app does.
@@ -189,8 +202,7 @@ func (p *Process) run(reports <-chan guard.Report) {
 	lost := !p.follow(reports)
 	if lost {
 		_, _ = p.guard.Wait() // orphans are ours from here on
-		status, known := endOrphans(p.pid)
-		p.lose(status, known)
+		p.lose()
 	}
 	close(p.empty)
 	p.killers.Wait()
@@ -226,7 +238,7 @@ func (p *Process) follow(reports <-chan guard.Report) bool {
 				asked, look = p.askLeftovers()
 			case !p.stopping():
 				look = nil
-				p.killers.Go(func() { _, _ = p.kill() }) // whoever remains is in the guard's report
+				p.killers.Go(func() { _ = p.kill() }) // Wait has its error
 			}
 		}
 	}
@@ -271,17 +283,21 @@ func (p *Process) setExit(code int, signal syscall.Signal) {
 	close(p.ended)
 }
 
-// lose records that the guard was killed, and how the app ended then if that
-// is known.
-func (p *Process) lose(status syscall.WaitStatus, known bool) {
-	if known {
-		p.setExit(exitOf(status))
-	} else {
-		p.setExit(128+int(syscall.SIGKILL), syscall.SIGKILL)
-	}
+// lose ends what the guard has left to us, and records how the app ended if
+// that can be known.
+func (p *Process) lose() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.err = ErrGuardLost
+	abandoned := p.err != nil
+	if !abandoned {
+		p.err = ErrGuardLost
+	}
+	p.mu.Unlock()
+	if !abandoned {
+		if status, known := endOrphans(p.pid); known {
+			p.setExit(exitOf(status))
+		}
+	}
+	p.setExit(128+int(syscall.SIGKILL), syscall.SIGKILL) // if nothing better is known
 }
 
 // exitOf is the status a shell would show, and the signal behind it.

@@ -236,8 +236,9 @@ func (p *Process) Terminate() error {
 	return windows.GenerateConsoleCtrlEvent(windows.CTRL_BREAK_EVENT, uint32(p.PID())) //nolint:gosec // not negative
 }
 
-// Kill ends every process of the job and returns those that were there.
-func (p *Process) Kill() ([]Proc, error) {
+// Kill ends every process of the job; Exit has those that were there. Output
+// that nobody takes is not waited for any more.
+func (p *Process) Kill() error {
 	p.mu.Lock()
 	if !p.hurried {
 		p.hurried = true
@@ -246,17 +247,17 @@ func (p *Process) Kill() ([]Proc, error) {
 	p.mu.Unlock()
 	select {
 	case <-p.ended:
-		return nil, nil
+		return nil
 	default:
 	}
 	killed := p.tree()
-	if err := windows.TerminateJobObject(p.job, 137); err != nil {
-		return nil, fmt.Errorf("end the app's job: %w", err)
-	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.exit.Killed = killed
-	return killed, nil
+	p.mu.Unlock()
+	if err := windows.TerminateJobObject(p.job, 137); err != nil {
+		return fmt.Errorf("end the app's job: %w", err)
+	}
+	return nil
 }
 
 // Tree lists the app's processes, parents before children.

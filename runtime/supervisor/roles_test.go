@@ -68,7 +68,7 @@ func playParent(command []string) int {
 		case k := <-keys:
 			_, _ = fmt.Fprintln(say, "key", k)
 			if k == supervisor.KeyStopNow {
-				_, _ = p.Kill()
+				_ = p.Kill()
 			} else {
 				_ = p.Terminate()
 			}
