@@ -10,6 +10,7 @@ import (
 
 // An APICall is one line of the API log: Dapr's fields, and the target.
 type APICall struct {
+	AppID string // whose door it was
 	// Method is the verb and the decoded path, without the query.
 	Method    string
 	Code      int
@@ -23,7 +24,11 @@ type APICall struct {
 // alphabetical order, values quoted where they must be.
 func (c APICall) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "msg=\"HTTP API Called\" code=%d duration=%d method=%s", c.Code, c.Duration.Milliseconds(), strconv.Quote(c.Method))
+	b.WriteString(`msg="HTTP API Called"`)
+	if c.AppID != "" {
+		b.WriteString(" app_id=" + quoted(c.AppID))
+	}
+	fmt.Fprintf(&b, " code=%d duration=%d method=%s", c.Code, c.Duration.Milliseconds(), strconv.Quote(c.Method))
 	fmt.Fprintf(&b, " scope=dapr.runtime.http-info size=%d", c.Size)
 	if c.Target != "" {
 		b.WriteString(" target=" + quoted(c.Target))
