@@ -52,9 +52,9 @@ func (r *Resolver) enter(key Key) *slot {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.placeLocked(key)
-	if s.waiters == 0 {
-		s.askPause = firstAsk
-		s.nextAsk = r.now()
+	// Callers who wait in short pieces do not ask anew with each of them.
+	if now := r.now(); s.waiters == 0 && now.Sub(s.nextAsk) > maxAsk {
+		s.askPause, s.nextAsk = firstAsk, now
 	}
 	s.waiters++
 	return s

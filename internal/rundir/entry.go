@@ -45,6 +45,8 @@ type Entry struct {
 	Derived bool `json:"derived,omitempty"`
 	// LAN is true if other machines may find the instance.
 	LAN bool `json:"lan,omitempty"`
+	// Changed is when the instance last said anything new of itself.
+	Changed time.Time `json:"changed"`
 	// CertExpires is when the present leaf ends.
 	CertExpires time.Time `json:"certExpires"`
 	// Socket is the control socket's path. Lock is the path of the file whose

@@ -43,6 +43,7 @@ type Registration struct {
 	entry   Entry
 	lock    *filelock.File
 	touched time.Time
+	unsaid  bool // the file does not say what the entry does
 	closed  bool
 }
 
@@ -77,6 +78,7 @@ func (d *Dir) Register(entry Entry) (*Registration, error) {
 		return nil, err
 	}
 	entry.Socket, entry.Lock = socket, d.file(entry.ID, lockExt)
+	entry.Changed = time.Now().UTC()
 	entry.Mesh, entry.Command = slices.Clone(entry.Mesh), slices.Clone(entry.Command)
 
 	r := &Registration{dir: d, entry: entry, restored: make(chan struct{}, 1), touched: time.Now()}
@@ -115,10 +117,13 @@ func (r *Registration) Update(change func(*Entry)) error {
 	id, socket, lock := r.entry.ID, r.entry.Socket, r.entry.Lock
 	change(&r.entry)
 	r.entry.ID, r.entry.Socket, r.entry.Lock = id, socket, lock
+	r.entry.Changed = time.Now().UTC()
 	if r.closed {
 		return nil
 	}
-	return r.dir.write(r.entry)
+	err := r.dir.write(r.entry)
+	r.unsaid = err != nil
+	return err
 }
 
 // Close makes the instance invisible and releases its files.
@@ -156,8 +161,8 @@ func (r *Registration) Run(ctx context.Context) error {
 // socket has to be opened again by its owner.
 func (r *Registration) Restored() <-chan struct{} { return r.restored }
 
-// Check puts the entry and its lock back if they are gone, and reports whether
-// it did.
+// Check puts the entry and its lock back if they are gone, or if they could not
+// be written before, and reports whether it did.
 func (r *Registration) Check() (restored bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,7 +170,7 @@ func (r *Registration) Check() (restored bool, err error) {
 		return false, nil
 	}
 	lock, entry := r.dir.file(r.entry.ID, lockExt), r.dir.file(r.entry.ID, entryExt)
-	if exists(lock) && exists(entry) {
+	if exists(lock) && exists(entry) && !r.unsaid {
 		r.touch(lock, entry)
 		return false, nil
 	}
@@ -183,6 +188,7 @@ func (r *Registration) Check() (restored bool, err error) {
 	if err := r.dir.write(r.entry); err != nil {
 		return false, unwritable(r.dir.path, err)
 	}
+	r.unsaid = false
 	select {
 	case r.restored <- struct{}{}:
 	default: // the one before has not been taken yet
