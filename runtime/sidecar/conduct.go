@@ -1,0 +1,212 @@
+package sidecar
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pillion-dev/pillion/discovery"
+	"github.com/pillion-dev/pillion/internal/human"
+	"github.com/pillion-dev/pillion/runtime/instance"
+	"github.com/pillion-dev/pillion/runtime/supervisor"
+)
+
+// startNotice is how long a start may be silent.
+const startNotice = time.Second
+
+// outcome is how a run ended.
+type outcome struct {
+	exit   int
+	status string // in words
+	killed []supervisor.Proc
+}
+
+// conduct waits for the app's end or for somebody who wants it, and then stops
+// what is left. ask ends when the person asks; parts ends when another part of
+// the sidecar has failed.
+func (s *sidecar) conduct(ask, parts context.Context) error {
+	s.announceStart()
+	early := time.NewTimer(startNotice)
+	defer early.Stop()
+	now := false
+	for waiting := true; waiting; {
+		select {
+		case <-early.C:
+			s.sayStarting()
+			continue
+		case <-s.ended():
+		case <-ask.Done():
+		case now = <-s.requests:
+		case <-parts.Done(): // the part's error is the one reported
+		}
+		waiting = false
+	}
+	return s.halt(context.WithoutCancel(parts), now)
+}
+
+// ended is closed when the app's first process has ended; nil, so never, if
+// there is none.
+func (s *sidecar) ended() <-chan struct{} {
+	if s.process == nil {
+		return nil
+	}
+	return s.process.Ended()
+}
+
+// leave takes the instance out of everybody's choice: nobody picks it any more,
+// and calls that were on their way go elsewhere. It says goodbye at once.
+func (s *sidecar) leave(ctx context.Context) {
+	s.stopped.Store(true)
+	s.setState(discovery.Draining)
+	s.server.Leave()
+	s.net.goodbye(ctx)
+}
+
+// halt is the one clock of stopping: at once nobody chooses this instance any
+// more; the app is asked to end when no call waits for its answer's head, at
+// half the grace period at the latest; what is left at its end is killed. The
+// app's calls to others work until it is gone. An app that ended by itself has
+// only its leftovers to be waited for.
+func (s *sidecar) halt(ctx context.Context, now bool) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Grace)
+	defer cancel()
+	hurried := make(chan struct{})
+	defer func() { <-hurried }()
+	defer cancel()
+	go func() { // ends with ctx
+		defer close(hurried)
+		s.awaitHurry(ctx, cancel, now)
+	}()
+	crashed := s.crashed()
+	if !crashed {
+		s.sayStopping()
+	}
+	s.leave(context.WithoutCancel(ctx))
+	if !crashed {
+		s.ending.phase(instance.Draining)
+		s.drain(ctx)
+	}
+	s.ending.phase(instance.Signalled)
+	if s.process != nil {
+		s.awaitEnd(ctx)
+	}
+	return s.farewell()
+}
+
+// crashed reports whether the app's process has ended by itself, and has the
+// app's room tell its callers.
+func (s *sidecar) crashed() bool {
+	if s.process == nil {
+		return false
+	}
+	exit, ended := s.process.Exit()
+	if ended {
+		s.app.Exited(exit.String())
+	}
+	return ended
+}
+
+// drain lets the calls that wait for an answer have it, and then asks the app
+// to end.
+func (s *sidecar) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Grace/2)
+	defer cancel()
+	if err := s.app.Drain(ctx); err != nil {
+		s.log.Debug("not drained", "err", err)
+	}
+	if s.process == nil {
+		return
+	}
+	if err := s.process.Terminate(); err != nil {
+		s.log.Debug("not signalled", "err", err)
+	}
+}
+
+// awaitEnd waits for the last of the app's processes, and kills what is left
+// when ctx ends.
+func (s *sidecar) awaitEnd(ctx context.Context) {
+	select {
+	case <-s.process.Done():
+	case <-ctx.Done():
+		s.ending.phase(instance.Killing)
+		if err := s.process.Kill(); err != nil {
+			s.say(Notice{Kind: Warning, Text: err.Error()})
+		}
+		<-s.process.Done()
+	}
+}
+
+// awaitHurry cuts the stopping short when somebody asks for it.
+func (s *sidecar) awaitHurry(ctx context.Context, cut func(), now bool) {
+	for !now {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.env.Hurry:
+			now = true
+		case now = <-s.requests:
+		}
+	}
+	cut()
+}
+
+// farewell notes how it ended and says so.
+func (s *sidecar) farewell() error {
+	ran := time.Since(s.began)
+	n := Notice{Text: s.cfg.AppID + " ended", Facts: []string{"ran " + human.Took(ran)}}
+	if s.process != nil {
+		exit, err := s.process.Wait()
+		if err != nil {
+			s.log.Warn("the guard was lost", "err", err)
+		}
+		s.outcome.exit, s.outcome.status, s.outcome.killed = exit.Code, exit.String(), exit.Killed
+		s.app.Exited(exit.String())
+		if exit.Code != 0 && !s.stopped.Load() || exit.Code != 0 && exit.Signal == 0 {
+			n.Kind = Failed
+		}
+		n.Facts = append([]string{exit.String()}, n.Facts...)
+		s.sayLeftovers(exit)
+	} else {
+		s.outcome.status = "stopped"
+		n.Text = s.cfg.AppID + "'s sidecar ended"
+	}
+	s.say(n)
+	if s.record != nil {
+		s.record.End(s.outcome.status)
+	}
+	killed := procNames(s.outcome.killed)
+	s.ending.set(func(e *instance.Ending) {
+		e.Phase, e.Exit, e.Killed = instance.Over, s.outcome.status, killed
+	})
+	return nil
+}
+
+func (s *sidecar) sayLeftovers(exit supervisor.Exit) {
+	if len(exit.Killed) > 0 {
+		s.say(Notice{
+			Kind: Warning, Text: "killed what did not end by itself: " + strings.Join(procNames(exit.Killed), ", "),
+			Cause: fmt.Sprintf("still there after %s", human.Duration(s.cfg.Grace)),
+		})
+		return
+	}
+	if len(exit.Leftovers) > 0 {
+		s.say(Notice{Text: "ended what the app left behind: " + strings.Join(procNames(exit.Leftovers), ", ")})
+	}
+}
+
+func (s *sidecar) sayStopping() {
+	n := Notice{Text: "stopping " + s.cfg.AppID}
+	if calls := s.app.Inflight(); calls > 0 {
+		n.Facts = append(n.Facts, human.Count(calls, "call")+" in flight")
+	}
+	if s.env.Terminal != nil {
+		n.Facts = append(n.Facts, "Ctrl-C again to stop now")
+	}
+	s.say(n)
+}
+
+// key is a key of the terminal that is ours.
+func (s *sidecar) key(k supervisor.Key) {
+	s.ask(k == supervisor.KeyStopNow || s.stopped.Load())
+}

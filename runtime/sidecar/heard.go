@@ -1,0 +1,202 @@
+package sidecar
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/pillion-dev/pillion/discovery"
+	"github.com/pillion-dev/pillion/internal/rundir"
+	"github.com/pillion-dev/pillion/logs"
+	"github.com/pillion-dev/pillion/runtime/app"
+	"github.com/pillion-dev/pillion/runtime/supervisor"
+)
+
+// heard gets what the app's room observes, in order.
+func (s *sidecar) heard(event app.Event) {
+	switch e := event.(type) {
+	case app.StateChanged:
+		s.setState(e.State)
+		if e.State == discovery.Ready && s.ready.CompareAndSwap(false, true) {
+			s.sayReady()
+		}
+	case app.Detected:
+		s.log.Debug("app port found", "port", e.Port)
+	case app.WrongPort:
+		s.say(Notice{
+			Kind:  Warning,
+			Text:  fmt.Sprintf("%s listens on %s, not %d", s.cfg.AppID, ports(e.Listens), e.Want),
+			Cause: "it opened " + ports(e.Listens) + " and nothing else",
+			Hint:  fmt.Sprintf("give --app-port %d, or leave the flag out", e.Listens[0]),
+		})
+	case app.Candidates:
+		s.say(Notice{
+			Kind:  Warning,
+			Text:  fmt.Sprintf("%s answers on several ports: %s", s.cfg.AppID, ports(e.Ports)),
+			Cause: "which of them is meant is not guessed; calls to " + s.cfg.AppID + " fail until then",
+			Hint:  fmt.Sprintf("give --app-port %d, or another of them", e.Ports[0]),
+		})
+	case app.NoPort:
+		s.sayNoPort(e)
+	}
+}
+
+func ports(list []uint16) string {
+	var out []string
+	for _, p := range list {
+		out = append(out, port(p))
+	}
+	return strings.Join(out, ", ")
+}
+
+// doorFacts are where the app's own calls go.
+func (s *sidecar) doorFacts() []string {
+	return []string{"http " + port(s.http.port), "grpc " + port(s.grpc.port)}
+}
+
+func (s *sidecar) sayReady() {
+	facts := s.doorFacts()
+	if p := s.app.Port(); p != 0 {
+		facts = slices.Insert(facts, 0, "app "+port(p))
+	}
+	s.say(Notice{Kind: Good, Text: s.cfg.AppID + " is ready", Facts: facts, Detail: s.workload.ID().String()})
+}
+
+// sayNoPort is the ready line of an app that only calls others.
+func (s *sidecar) sayNoPort(e app.NoPort) {
+	if s.ready.Swap(true) {
+		return
+	}
+	text := s.cfg.AppID + " opens no port: it can call others, they cannot call it"
+	if len(e.Ignored) > 0 {
+		text = fmt.Sprintf("%s opens no port that answers HTTP (%s does not): it can call others, they cannot call it",
+			s.cfg.AppID, ports(e.Ignored))
+	}
+	s.say(Notice{Kind: Good, Text: text, Facts: s.doorFacts(), Detail: s.workload.ID().String()})
+}
+
+// announceStart tells the sources that announce that we are here, and what is
+// to be said at once.
+func (s *sidecar) announceStart() {
+	s.setState(s.app.State())
+	if len(s.cfg.Command) > 0 {
+		return
+	}
+	n := Notice{Kind: Good, Text: s.cfg.AppID + "'s sidecar is up", Facts: s.doorFacts(), Detail: s.workload.ID().String()}
+	if s.cfg.AppPort != 0 {
+		n.Facts = append([]string{"waits for the app on port " + port(s.cfg.AppPort)}, n.Facts...)
+	}
+	s.say(n)
+}
+
+// sayStarting breaks the silence of an app that takes its time, such as one
+// that compiles first.
+func (s *sidecar) sayStarting() {
+	if s.ready.Load() || len(s.cfg.Command) == 0 {
+		return
+	}
+	s.say(Notice{
+		Text:  s.cfg.AppID + " is starting",
+		Facts: append([]string{"waiting for it to listen"}, s.doorFacts()...),
+	})
+}
+
+// sockets are what the app's process tree listens on, as the app's room wants
+// to know it.
+func (s *sidecar) sockets() ([]app.Socket, error) {
+	if s.process == nil {
+		return nil, nil
+	}
+	found, err := s.process.Sockets()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]app.Socket, 0, len(found))
+	for _, f := range found {
+		out = append(out, app.Socket{Addr: f.Addr, PID: f.PID, Name: f.Name})
+	}
+	return out, nil
+}
+
+func (s *sidecar) processes() []string {
+	if s.process == nil {
+		return nil
+	}
+	tree, err := s.process.Tree()
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, p := range tree {
+		out = append(out, p.Name)
+	}
+	return out
+}
+
+// logWriter is where a copy of the app's output goes.
+func (s *sidecar) logWriter(stream string) io.Writer {
+	if s.record == nil {
+		return io.Discard
+	}
+	switch stream {
+	case supervisor.Stderr:
+		return s.record.Writer(logs.Stderr)
+	case supervisor.TTY:
+		return s.record.Writer(logs.TTY)
+	default:
+		return s.record.Writer(logs.Stdout)
+	}
+}
+
+// closeRecord writes the log's last lines and says what was lost. It may be
+// called twice.
+func (s *sidecar) closeRecord(ctx context.Context) {
+	if s.record == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), logFlush)
+	defer cancel()
+	if err := s.record.Close(ctx); err != nil {
+		s.log.Debug("log not closed", "err", err)
+	}
+	if problem := s.record.Problem(); problem != "" && s.env.Say != nil {
+		s.env.Say(Notice{Kind: Warning, Text: "the log of " + s.cfg.AppID + " is not complete", Cause: problem})
+	}
+	s.record = nil
+}
+
+// noteExpiry keeps the entry's word on the certificate true.
+func (s *sidecar) noteExpiry(ctx context.Context) error {
+	for {
+		changed := s.workload.Changed()
+		expires := s.workload.Leaf().NotAfter
+		if err := s.registration.Update(func(e *rundir.Entry) { e.CertExpires = expires }); err != nil {
+			s.log.Debug("entry not written", "err", err)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// watchLog says once that the log has trouble, while there is still time to do
+// something about it.
+func (s *sidecar) watchLog(ctx context.Context) error {
+	if s.record == nil {
+		<-ctx.Done()
+		return nil
+	}
+	select {
+	case <-s.record.Failed():
+		if s.env.Say != nil {
+			s.env.Say(Notice{Kind: Warning, Text: "the output of " + s.cfg.AppID + " is not all kept", Cause: s.record.Problem()})
+		}
+		<-ctx.Done()
+	case <-ctx.Done():
+	}
+	return nil
+}

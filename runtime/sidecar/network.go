@@ -1,0 +1,283 @@
+package sidecar
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/pillion-dev/pillion/discovery"
+	"github.com/pillion-dev/pillion/discovery/local"
+	"github.com/pillion-dev/pillion/discovery/mdns"
+	"github.com/pillion-dev/pillion/discovery/static"
+	"github.com/pillion-dev/pillion/internal/lifecycle"
+	"github.com/pillion-dev/pillion/internal/rundir"
+	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/mesh"
+	"github.com/pillion-dev/pillion/tls/identity"
+	"github.com/pillion-dev/pillion/tls/mtls"
+)
+
+// The sources of discovery, as --discovery names them.
+const (
+	sourceLocal  = "local"
+	sourceMDNS   = "mdns"
+	sourceStatic = "static"
+
+	defaultNamespace = identity.DefaultNamespace
+)
+
+// withdrawTimeout bounds saying goodbye.
+const withdrawTimeout = 500 * time.Millisecond
+
+// identifyTimeout bounds asking a static peer who it is.
+const identifyTimeout = 3 * time.Second
+
+// A network is an identity's way to the other apps: how they are found and how
+// they are reached. A sidecar has one, and so has a caller without an app.
+type network struct {
+	log       *slog.Logger
+	key       []byte // of the server names
+	workload  *mtls.Workload
+	resolver  *discovery.Resolver
+	seen      *discovery.Seen
+	multicast *mdns.Service  // nil unless it is a source
+	peers     *static.Source // nil unless it is a source
+	transport *mesh.Transport
+	invoker   *invoke.Invoker
+}
+
+// networkOptions say whose network it is.
+type networkOptions struct {
+	cfg      config.Sidecar
+	place    *place
+	workload *mtls.Workload
+	// local is the own app; nil if there is none.
+	local invoke.Handler
+	// stages see each call of the own app once.
+	stages []invoke.Stage
+	log    *slog.Logger
+	warn   func(string)
+}
+
+func newNetwork(o networkOptions) (*network, error) {
+	n := &network{log: o.log, key: tlsKey(o.place), workload: o.workload}
+	if err := n.find(o); err != nil {
+		return nil, err
+	}
+	n.transport = mesh.NewTransport(mesh.TransportConfig{
+		TLS: func(want identity.ID, key discovery.Key) *tls.Config {
+			return o.workload.Client(want, discovery.Label(n.key, key), mesh.ALPN)
+		},
+		Expires: func() time.Time { return o.workload.Leaf().NotAfter },
+		Logger:  o.log,
+	})
+	name, _ := os.Hostname() // without one the forwarded fields say localhost
+	n.invoker = invoke.New(invoke.Options{
+		Self: o.workload.ID(), Resolver: n.resolver, Mesh: n.transport, Local: o.local,
+		Hold: o.cfg.Hold, ResolveTimeout: o.cfg.ResolveTimeout, LAN: o.cfg.LAN,
+		HostName: name, Stages: o.stages, Logger: o.log,
+	})
+	return n, nil
+}
+
+// tlsKey is the key of the server names that sidecars ask each other for.
+func tlsKey(p *place) []byte { return discovery.DeriveKey(p.authority.DiscoveryKey(), "") }
+
+// find builds the resolver with the sources that were asked for, in order.
+func (n *network) find(o networkOptions) error {
+	var sources []discovery.Source
+	for _, name := range o.cfg.Discovery {
+		switch name {
+		case sourceLocal:
+			sources = append(sources, local.New(o.place.folder, local.Options{NetNS: rundir.NetNS()}))
+		case sourceMDNS:
+			multicast, err := mdns.New(mdns.Options{
+				Key: n.key, Dir: o.place.folder.Path(), LAN: o.cfg.LAN, NetNS: rundir.NetNS(), Logger: o.log, Warn: o.warn,
+			})
+			if err != nil {
+				return err
+			}
+			n.multicast = multicast
+			sources = append(sources, multicast)
+		case sourceStatic:
+			var peers []static.Peer
+			for _, given := range o.cfg.Peers {
+				peer, err := static.ParsePeer(given)
+				if err != nil {
+					return err
+				}
+				peers = append(peers, peer)
+			}
+			if len(peers) > 0 {
+				n.peers = static.New(peers)
+				sources = append(sources, n.peers)
+			}
+		}
+	}
+	seen, err := discovery.OpenSeen(o.place.home.Seen())
+	if err != nil {
+		o.log.Warn("apps seen before are forgotten", "err", err)
+	}
+	n.seen = seen
+	n.resolver = discovery.New(discovery.Options{
+		Sources: sources, Namespace: o.cfg.Namespace, Seen: seen,
+		ResolveTimeout: o.cfg.ResolveTimeout, Logger: o.log,
+	})
+	return nil
+}
+
+// tasks are the network's long-lived parts.
+func (n *network) tasks() []lifecycle.Task {
+	tasks := []lifecycle.Task{
+		{Name: "links", Run: n.transport.Run},
+		{Name: "seen", Run: n.keepSeen},
+	}
+	if n.multicast != nil {
+		tasks = append(tasks, lifecycle.Task{Name: "mdns", Run: n.multicast.Run})
+	}
+	if n.peers != nil {
+		tasks = append(tasks, lifecycle.Task{Name: "peers", Run: n.learnPeers})
+	}
+	return tasks
+}
+
+// announce tells the sources that announce what the instance says of itself.
+func (n *network) announce(e rundir.Entry) {
+	if n.multicast == nil {
+		return
+	}
+	err := n.multicast.Announce(discovery.Announcement{
+		Key:      discovery.Key{Namespace: e.Namespace, App: e.App},
+		Instance: e.ID,
+		Port:     meshPortOf(e),
+		Addrs:    e.Mesh,
+		State:    discovery.State(e.State),
+		Since:    e.Since,
+	})
+	if err != nil {
+		n.log.Debug("not announced", "err", err)
+	}
+}
+
+func meshPortOf(e rundir.Entry) uint16 {
+	if len(e.Mesh) == 0 {
+		return 0
+	}
+	return e.Mesh[0].Port()
+}
+
+// goodbye tells the sources that announce that the instance leaves.
+func (n *network) goodbye(ctx context.Context) {
+	if n.multicast == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, withdrawTimeout)
+	defer cancel()
+	if err := n.multicast.Withdraw(ctx); err != nil {
+		n.log.Debug("no goodbye", "err", err)
+	}
+}
+
+// keepSeen writes down each minute who answered, and once more at the end.
+func (n *network) keepSeen(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			n.flushSeen()
+		case <-ctx.Done():
+			n.flushSeen()
+			return nil
+		}
+	}
+}
+
+func (n *network) flushSeen() {
+	if n.seen == nil {
+		return
+	}
+	if err := n.seen.Flush(); err != nil {
+		n.log.Debug("apps seen not written", "err", err)
+	}
+}
+
+// learnPeers asks static peers that were given without an app ID who they are,
+// by their certificate. It tries again until all have answered.
+func (n *network) learnPeers(ctx context.Context) error {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		for _, peer := range n.peers.Unidentified() {
+			addr := net.JoinHostPort(peer.Host, port(peer.Port))
+			id, err := n.identify(ctx, addr)
+			if err != nil {
+				n.log.Debug("peer did not say who it is", "peer", addr, "err", err)
+				continue
+			}
+			n.peers.Learn(addr, discovery.Key{Namespace: id.Namespace(), App: id.App()})
+		}
+		if len(n.peers.Unidentified()) == 0 {
+			<-ctx.Done()
+			return nil
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// close drops the links. What is in flight on them ends.
+func (n *network) close() {
+	n.flushSeen()
+	_ = n.transport.Close() // what is in flight has been drained or given up
+}
+
+var (
+	errNotTCP = errors.New("the mesh listener is not TCP")
+	errNotTLS = errors.New("the connection is not TLS")
+)
+
+// meshAddrs are the addresses others on this machine reach ln at.
+func meshAddrs(ln net.Listener) ([]netip.AddrPort, error) {
+	tcp, ok := ln.Addr().(*net.TCPAddr)
+	if !ok {
+		return nil, errNotTCP
+	}
+	addr := tcp.AddrPort()
+	if addr.Addr().IsUnspecified() {
+		addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), addr.Port())
+	}
+	return []netip.AddrPort{addr}, nil
+}
+
+// labelsOf are the server names a sidecar answers to: its own app's, and the
+// one a peer uses who does not know its name yet.
+func labelsOf(key []byte, own discovery.Key) func(string) bool {
+	mine, every := discovery.Label(key, own), discovery.EveryLabel(key)
+	return func(name string) bool { return name == mine || name == every }
+}
+
+// identify asks the sidecar at addr who it is, by its certificate. It carries
+// no call.
+func (n *network) identify(ctx context.Context, addr string) (identity.ID, error) {
+	ctx, cancel := context.WithTimeout(ctx, identifyTimeout)
+	defer cancel()
+	dialer := tls.Dialer{Config: n.workload.AnyClient(discovery.EveryLabel(n.key), mesh.ALPN)}
+	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return identity.ID{}, err
+	}
+	defer func() { _ = conn.Close() }() // it was only looked at
+	secure, ok := conn.(*tls.Conn)
+	if !ok {
+		return identity.ID{}, errNotTLS
+	}
+	return mtls.PeerID(secure.ConnectionState())
+}

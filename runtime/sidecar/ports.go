@@ -1,0 +1,157 @@
+package sidecar
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/rundir"
+	"github.com/pillion-dev/pillion/runtime/supervisor"
+)
+
+// Ports a sidecar prefers, as daprd has them.
+const (
+	defaultHTTPPort = 3500
+	defaultGRPCPort = 50001
+	firstMeshPort   = 47300 // of Dapr's stable internal port
+)
+
+// tries is how many ports above the preferred one are tried before the system
+// chooses: thirty sidecars with both doors, twice over.
+const tries = 64
+
+// A door is one bound port: a listener on each loopback address of the
+// machine.
+type door struct {
+	port      uint16
+	listeners []net.Listener
+}
+
+func (d door) close() {
+	for _, ln := range d.listeners {
+		_ = ln.Close() // nobody was served yet
+	}
+}
+
+// bindDoor binds port on loopback, IPv4 and IPv6. With port zero it takes the
+// first free one from preferred upwards. It binds before anybody is told: a
+// number that was only looked at can be gone when it is used.
+func bindDoor(ctx context.Context, port, preferred uint16) (door, error) {
+	if port != 0 {
+		return bindLoopback(ctx, port)
+	}
+	for i := range uint16(tries) {
+		d, err := bindLoopback(ctx, preferred+i)
+		if err == nil || !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) {
+			return d, err
+		}
+	}
+	return bindLoopback(ctx, 0)
+}
+
+// bindLoopback binds port on 127.0.0.1 and, where the machine has it, on ::1.
+// Clients resolve localhost to either.
+func bindLoopback(ctx context.Context, port uint16) (door, error) {
+	var lc net.ListenConfig
+	v4, err := lc.Listen(ctx, "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
+	if err != nil {
+		return door{}, err
+	}
+	d := door{port: listenPort(v4), listeners: []net.Listener{v4}}
+	v6, err := lc.Listen(ctx, "tcp6", net.JoinHostPort("::1", strconv.Itoa(int(d.port))))
+	switch {
+	case err == nil:
+		d.listeners = append(d.listeners, v6)
+	case errors.Is(err, syscall.EADDRINUSE):
+		d.close()
+		return door{}, err
+	default: // no IPv6 here
+	}
+	return d, nil
+}
+
+// bindMesh binds the mesh listener: on loopback, or with lan on all addresses,
+// where nothing but mutual TLS is spoken. Without a port it takes Dapr's stable
+// one if that is free, so that static peers and firewalls can rely on it.
+func bindMesh(ctx context.Context, port uint16, appID string, lan bool) (net.Listener, error) {
+	host := "127.0.0.1"
+	if lan {
+		host = ""
+	}
+	var lc net.ListenConfig
+	if port != 0 {
+		return lc.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
+	}
+	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(stablePort(appID)))))
+	if err == nil {
+		return ln, nil
+	}
+	return lc.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+}
+
+// stablePort is Dapr's rule (daprd pkg/ports): the same app of the same user,
+// folder and machine gets the same port each time.
+func stablePort(appID string) uint16 {
+	folder, _ := os.Getwd()     // a port that is only less stable
+	machine, _ := os.Hostname() // likewise
+	sum := sha256.Sum256([]byte(strings.Join([]string{appID, folder, strconv.Itoa(os.Getuid()), machine}, "|")))
+	return firstMeshPort + binary.LittleEndian.Uint16(sum[:2])%(65535-firstMeshPort)
+}
+
+func listenPort(ln net.Listener) uint16 {
+	if addr, ok := ln.Addr().(*net.TCPAddr); ok {
+		return uint16(addr.Port) //nolint:gosec // a port fits
+	}
+	return 0
+}
+
+// portTaken says who holds a port that was asked for.
+func portTaken(err error, port uint16, flag string, live []rundir.Entry) error {
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return &apperr.Error{
+			Reason: apperr.PortTaken, Err: err,
+			What:  fmt.Sprintf("port %d cannot be opened", port),
+			Cause: err.Error(),
+			Hint:  "leave out " + flag + " to get a free one",
+		}
+	}
+	e := &apperr.Error{
+		Reason: apperr.PortTaken, Err: err,
+		What: fmt.Sprintf("port %d is taken", port),
+		Hint: "leave out " + flag + " to get a free one",
+	}
+	for _, entry := range live {
+		if entry.HTTPPort == port || entry.GRPCPort == port || entry.AppPort == port {
+			e.Cause = fmt.Sprintf("%s of %s has had it since %s (pid %d)",
+				entry.App, tilde(entry.Folder), entry.Since.Local().Format("15:04"), entry.PID)
+			e.Run = []string{"pillion", "stop", entry.App}
+			e.Hint = "pillion stop " + entry.App + ", or leave out " + flag + " to get a free one"
+			return e
+		}
+	}
+	if holder, ok := supervisor.HolderOf(port); ok {
+		e.Cause = holder.String() + " holds it"
+		return e
+	}
+	e.Cause = "another program holds it"
+	return e
+}
+
+// tilde shortens a path below the user's home.
+func tilde(path string) string {
+	home, err := os.UserHomeDir()
+	if err == nil && home != "" {
+		if rest, ok := strings.CutPrefix(path, home); ok && (rest == "" || rest[0] == os.PathSeparator) {
+			return "~" + rest
+		}
+	}
+	return path
+}

@@ -1,0 +1,195 @@
+// Package sidecar is the composition root: it wires an app, its doors, the
+// mesh, discovery, identity and the logs into one process, and takes them down
+// again in order. It is the only package that knows every driver.
+package sidecar
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/pillion-dev/pillion/discovery"
+	"github.com/pillion-dev/pillion/internal/lifecycle"
+	"github.com/pillion-dev/pillion/internal/rundir"
+	"github.com/pillion-dev/pillion/logs"
+	"github.com/pillion-dev/pillion/runtime/app"
+	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/httpapi"
+	"github.com/pillion-dev/pillion/runtime/instance"
+	"github.com/pillion-dev/pillion/runtime/mesh"
+	"github.com/pillion-dev/pillion/runtime/supervisor"
+	"github.com/pillion-dev/pillion/tls/mtls"
+)
+
+// Env is what a sidecar gets from the process it runs in.
+type Env struct {
+	// Home is the folder of authority, logs and configuration.
+	Home config.Home
+	// Environ is the environment, as os.Environ has it.
+	Environ []string
+	// In is the app's standard input; Out and Err take its output. Terminal
+	// is ours if both outputs are the same one.
+	In       io.Reader
+	Out, Err io.Writer
+	Terminal *os.File
+	// Say gets the few lines about the sidecar itself. It must not block for
+	// long and may be called from several goroutines.
+	Say func(Notice)
+	// Hurry is closed when the person does not want to wait any longer. Nil:
+	// never.
+	Hurry <-chan struct{}
+	// Logger is for what only a developer of pillion wants to know. Nil
+	// discards.
+	Logger *slog.Logger
+}
+
+// Run runs cfg's app with its sidecar until the app ends, ctx ends, or somebody
+// stops the instance, and returns the app's exit status. When ctx ends it stops
+// gracefully first, within cfg.Grace. It returns an error only for a failure of
+// the sidecar's own; nothing is left running then either.
+func Run(ctx context.Context, cfg config.Sidecar, env Env) (exit int, err error) {
+	s := &sidecar{cfg: withDefaults(cfg), env: env, log: env.Logger, began: time.Now(), requests: make(chan bool, 4)}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	defer s.release(ctx)
+	for _, step := range []func(context.Context) error{
+		s.prepare, s.bind, s.identify, s.register, s.keep, s.wire, s.launch,
+	} {
+		if err := step(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return s.serve(ctx)
+}
+
+// A sidecar is one run: what Run builds step by step. Everything is set before
+// serve starts the first goroutine, but for what says otherwise.
+type sidecar struct {
+	cfg   config.Sidecar
+	env   Env
+	log   *slog.Logger
+	began time.Time
+
+	place *place // home, authority and runtime folder
+
+	http, grpc door
+	meshLn     net.Listener
+
+	workload     *mtls.Workload
+	registration *rundir.Registration
+	record       *logs.Run // nil if the logs cannot be kept
+
+	net     *network
+	server  *mesh.Server
+	app     *app.App
+	doors   *httpapi.Server
+	process *supervisor.Process // nil without a command
+
+	ready   atomic.Bool // the app could be called at least once
+	stopped atomic.Bool // the stopping has begun
+
+	// requests asks the conductor to stop; true means at once.
+	requests chan bool
+	outcome  outcome // the conductor's
+	ending   ending
+}
+
+func withDefaults(cfg config.Sidecar) config.Sidecar {
+	if cfg.Namespace == "" {
+		cfg.Namespace = defaultNamespace
+	}
+	if len(cfg.Discovery) == 0 {
+		cfg.Discovery = []string{sourceLocal, sourceMDNS, sourceStatic}
+	}
+	for value, fallback := range map[*time.Duration]time.Duration{
+		&cfg.ResolveTimeout: config.DefaultResolveTimeout,
+		&cfg.Hold:           config.DefaultHold,
+		&cfg.StartHold:      config.DefaultStartHold,
+		&cfg.Grace:          config.DefaultGrace,
+	} {
+		if *value == 0 {
+			*value = fallback
+		}
+	}
+	return cfg
+}
+
+// serve runs all parts until the conductor returns, which is when the app has
+// ended. The parts outlive ctx: its end begins the stopping, in which the app
+// may still call others; the conductor bounds that by the grace period.
+func (s *sidecar) serve(ctx context.Context) (int, error) {
+	tasks := []lifecycle.Task{
+		{Name: "conductor", Run: func(parts context.Context) error { return s.conduct(ctx, parts) }},
+		{Name: "mesh", Run: func(parts context.Context) error { return s.server.Serve(parts, s.meshLn) }},
+		{Name: "certificates", Run: s.workload.Run},
+		{Name: "app", Run: s.app.Run},
+		{Name: "control", Run: func(parts context.Context) error {
+			return instance.Serve(parts, s.registration, s)
+		}},
+		{Name: "entry", Run: s.registration.Run},
+		{Name: "expiry", Run: s.noteExpiry},
+		{Name: "log", Run: s.watchLog},
+	}
+	for _, d := range []door{s.http, s.grpc} {
+		for _, ln := range d.listeners {
+			tasks = append(tasks, lifecycle.Task{Name: "door " + ln.Addr().String(), Run: func(parts context.Context) error {
+				return s.doors.Serve(parts, ln)
+			}})
+		}
+	}
+	tasks = append(tasks, s.net.tasks()...)
+	err := lifecycle.Run(context.WithoutCancel(ctx), tasks...)
+	s.closeRecord(ctx)
+	return s.outcome.exit, err
+}
+
+// release gives back what the steps took, also after one that failed half-way.
+// What serve ran has closed its own by then; closing twice is harmless.
+func (s *sidecar) release(ctx context.Context) {
+	if s.process != nil {
+		_ = s.process.Kill() // nothing is left of it, unless serve never ran
+	}
+	if s.net != nil {
+		s.net.close()
+	}
+	for _, ln := range append(append([]net.Listener{s.meshLn}, s.http.listeners...), s.grpc.listeners...) {
+		if ln != nil {
+			_ = ln.Close() // closed by who served it
+		}
+	}
+	s.closeRecord(ctx)
+	if s.registration != nil {
+		_ = s.registration.Close() // its lock goes with the process in any case
+	}
+}
+
+// say tells the person, and the run's log.
+func (s *sidecar) say(n Notice) {
+	if s.record != nil {
+		s.record.Line(logs.Pillion, n.String())
+	}
+	if s.env.Say != nil {
+		s.env.Say(n)
+	}
+}
+
+// state tells everybody who may ask how far the app is.
+func (s *sidecar) setState(state discovery.State) {
+	if s.stopped.Load() && state != discovery.Draining {
+		return
+	}
+	s.server.SetState(state)
+	port := s.app.Port()
+	err := s.registration.Update(func(e *rundir.Entry) {
+		e.State, e.AppPort = string(state), port
+	})
+	if err != nil {
+		s.log.Warn("entry not written", "err", err)
+	}
+	s.net.announce(s.registration.Entry())
+}

@@ -1,0 +1,204 @@
+package sidecar
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pillion-dev/pillion/discovery"
+	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/buildinfo"
+	"github.com/pillion-dev/pillion/internal/rundir"
+	"github.com/pillion-dev/pillion/logs"
+	"github.com/pillion-dev/pillion/runtime/access"
+	"github.com/pillion-dev/pillion/runtime/app"
+	"github.com/pillion-dev/pillion/runtime/httpapi"
+	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/mesh"
+	"github.com/pillion-dev/pillion/runtime/supervisor"
+	"github.com/pillion-dev/pillion/tls/ca"
+	"github.com/pillion-dev/pillion/tls/identity"
+	"github.com/pillion-dev/pillion/tls/mtls"
+	"github.com/pillion-dev/pillion/tls/sentry"
+)
+
+// logFlush bounds the wait for the log's last lines.
+const logFlush = 2 * time.Second
+
+// bind opens the doors and the mesh listener. Ports are announced only once
+// they are ours.
+func (s *sidecar) bind(ctx context.Context) error {
+	var err error
+	if s.http, err = bindDoor(ctx, s.cfg.HTTPPort, defaultHTTPPort); err != nil {
+		return s.taken(err, s.cfg.HTTPPort, "--dapr-http-port")
+	}
+	if s.grpc, err = bindDoor(ctx, s.cfg.GRPCPort, defaultGRPCPort); err != nil {
+		return s.taken(err, s.cfg.GRPCPort, "--dapr-grpc-port")
+	}
+	if s.meshLn, err = bindMesh(ctx, s.cfg.MeshPort, s.cfg.AppID, s.cfg.LAN); err != nil {
+		return s.taken(err, s.cfg.MeshPort, "--dapr-internal-grpc-port")
+	}
+	if s.cfg.AppPortAuto {
+		return s.chooseAppPort(ctx)
+	}
+	return nil
+}
+
+func (s *sidecar) taken(err error, port uint16, flag string) error {
+	live, _ := s.place.folder.Entries() // only to name the holder
+	return portTaken(err, port, flag, live)
+}
+
+// chooseAppPort finds a port for an app that takes it from PORT. It is free
+// now; the app binds it a moment later, as with every such convention.
+func (s *sidecar) chooseAppPort(ctx context.Context) error {
+	d, err := bindLoopback(ctx, 0)
+	if err != nil {
+		return fmt.Errorf("find a free port for the app: %w", err)
+	}
+	d.close()
+	s.cfg.AppPort = d.port
+	return nil
+}
+
+// identify makes the workload's key and gets its first leaf.
+func (s *sidecar) identify(ctx context.Context) error {
+	id, err := identity.New(s.place.authority.TrustDomain(), s.cfg.Namespace, s.cfg.AppID)
+	if err != nil {
+		return &apperr.Error{Reason: apperr.Usage, What: err.Error(), Err: err}
+	}
+	s.workload, err = mtls.NewWorkload(ctx, mtls.Config{
+		ID: id, Sentry: sentry.NewLocal(s.place.authority, ca.LeafTTL), Logger: s.log,
+	})
+	return err
+}
+
+// register makes the instance visible to others on this machine. Its mesh
+// listener is bound already, so that whoever sees it can call it.
+func (s *sidecar) register(context.Context) error {
+	addrs, err := meshAddrs(s.meshLn)
+	if err != nil {
+		return err
+	}
+	s.registration, err = s.place.folder.Register(rundir.Entry{
+		App: s.cfg.AppID, Namespace: s.cfg.Namespace,
+		TrustDomain: s.place.authority.TrustDomain(), Identity: s.workload.ID().String(),
+		State: string(discovery.Starting), Mesh: addrs, NetNS: rundir.NetNS(),
+		UID: os.Getuid(), PID: os.Getpid(),
+		AppPort: s.cfg.AppPort, Protocol: s.cfg.AppProtocol,
+		HTTPPort: s.http.port, GRPCPort: s.grpc.port,
+		Command: s.cfg.Command, Folder: s.workingFolder(), Home: s.env.Home.Path,
+		Since: s.began.UTC(), Version: buildinfo.Version(), Derived: s.cfg.Derived, LAN: s.cfg.LAN,
+		CertExpires: s.workload.Leaf().NotAfter,
+	})
+	return err
+}
+
+func (s *sidecar) workingFolder() string {
+	dir := s.cfg.Dir
+	if dir == "" {
+		dir = "."
+	}
+	if absolute, err := filepath.Abs(dir); err == nil {
+		return absolute
+	}
+	return dir
+}
+
+// keep begins the run's log. A log that cannot be kept is said, and is no
+// reason not to run.
+func (s *sidecar) keep(ctx context.Context) error {
+	store, err := logs.Open(s.env.Home.Logs(), logs.Limits{Run: s.cfg.LogsPerRun, Total: s.cfg.LogsTotal})
+	if err == nil {
+		s.record, err = store.Begin(ctx, logs.Info{
+			App: s.cfg.AppID, Namespace: s.cfg.Namespace, Instance: s.registration.Entry().ID,
+			Command: s.cfg.Command, Folder: s.workingFolder(),
+		})
+	}
+	if err != nil {
+		s.say(Notice{Kind: Warning, Text: "the output of " + s.cfg.AppID + " is not kept", Cause: err.Error()})
+		return nil
+	}
+	number := s.record.Number()
+	return s.registration.Update(func(e *rundir.Entry) { e.Run = number })
+}
+
+// wire builds both sides of the call path: the app behind the mesh listener,
+// and the invoker behind the doors.
+func (s *sidecar) wire(context.Context) error {
+	s.app = app.New(app.Config{
+		Name: s.cfg.AppID, Protocol: s.cfg.AppProtocol, Address: s.cfg.AppChannelAddress, Port: s.cfg.AppPort,
+		Command: len(s.cfg.Command) > 0, MaxConcurrency: s.cfg.AppMaxConcurrency,
+		Hold: app.HoldLimits{Wait: s.cfg.Hold}, StartHold: s.cfg.StartHold, Token: s.cfg.AppToken,
+		Sockets: s.sockets, Processes: s.processes, Events: s.heard, Logger: s.log,
+	})
+	own := discovery.Key{Namespace: s.cfg.Namespace, App: s.cfg.AppID}
+	callee := invoke.CalleeOptions{Self: s.workload.ID(), Access: access.NewNamespace(s.workload.ID()), App: s.app}
+	var stages []invoke.Stage
+	if s.cfg.APILogging {
+		callee.Tap = calleeLog{s}
+		stages = append(stages, s.logPeers)
+	}
+	s.server = mesh.NewServer(mesh.ServerConfig{
+		Handler: invoke.NewCallee(callee), Instance: s.registration.Entry().ID,
+		Version: buildinfo.Version(), State: discovery.Starting, Logger: s.log,
+		Expires: func() time.Time { return s.workload.Leaf().NotAfter },
+	})
+	labels := labelsOf(tlsKey(s.place), own)
+	s.meshLn = tlsListener{s.meshLn, s.workload.Server(mtls.ServerOptions{Labels: labels, NextProtos: []string{mesh.ALPN}})}
+	var err error
+	s.net, err = newNetwork(networkOptions{
+		cfg: s.cfg, place: s.place, workload: s.workload, local: s.app, stages: stages, log: s.log,
+		warn: func(problem string) { s.say(Notice{Kind: Warning, Text: problem}) },
+	})
+	if err != nil {
+		return err
+	}
+	s.doors = httpapi.New(httpapi.Config{
+		Invoke: s.net.invoker, Self: s.workload.ID(),
+		AllowedOrigins: s.cfg.AllowedOrigins, AllowedHosts: s.cfg.AllowedHosts,
+		AllowOtherUsers: s.cfg.AllowOtherUsers, APIToken: s.cfg.APIToken,
+		NotReady: s.notReady, Metadata: s.metadata,
+		Shutdown: s.ask, APILog: s.apiLog(), Logger: s.log,
+	})
+	return nil
+}
+
+// launch starts the app. It comes last: from here on there is something to
+// stop.
+func (s *sidecar) launch(ctx context.Context) error {
+	if len(s.cfg.Command) == 0 {
+		return nil
+	}
+	var err error
+	s.process, err = supervisor.Start(ctx, supervisor.Spec{
+		Command: s.cfg.Command, Dir: s.cfg.Dir,
+		Env: environ(s.env.Environ, s.cfg, s.http.port, s.grpc.port),
+		In:  s.env.In, Out: s.env.Out, Err: s.env.Err, Terminal: s.env.Terminal,
+		Log: s.logWriter, Keys: s.key,
+	})
+	if err != nil {
+		return err
+	}
+	pid := s.process.PID()
+	return s.registration.Update(func(e *rundir.Entry) { e.AppPID = pid })
+}
+
+// tlsListener is a TCP listener whose connections speak TLS as cfg says. The
+// handshake is the mesh server's to make, in its own time.
+type tlsListener struct {
+	net.Listener
+	cfg *tls.Config
+}
+
+func (l tlsListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return tls.Server(conn, l.cfg), nil
+}
