@@ -23,29 +23,54 @@ func group(c *cobra.Command, name string) flagGroup {
 	return flagGroup{c.Flags(), name}
 }
 
-func (g flagGroup) mark(name string) {
-	// The flag was added the line before.
-	_ = g.set.SetAnnotation(name, noteGroup, []string{g.name})
+// notePlaceholder is the annotation that says the kind of a flag's value.
+const notePlaceholder = "placeholder"
+
+// describe gives a flag its heading and text. A usage begins with the kind of
+// the value, as <port>, unless the flag takes none.
+func (g flagGroup) describe(name, usage string) {
+	f := g.set.Lookup(name) // was added the line before
+	f.Annotations = map[string][]string{noteGroup: {g.name}}
+	f.Usage = usage
+	if kind, text, found := strings.Cut(usage, "> "); found && strings.HasPrefix(kind, "<") {
+		f.Annotations[notePlaceholder] = []string{kind[1:]}
+		f.Usage = text
+	} else if kind, text := pflag.UnquoteUsage(f); strings.Contains(usage, "`") {
+		// pflag's own way: the kind is a quoted word of the text.
+		f.Annotations[notePlaceholder] = []string{kind}
+		f.Usage = text
+	}
+}
+
+// placeholder is the kind of a flag's value; "" if it takes none.
+func placeholder(f *pflag.Flag) string {
+	if kind := f.Annotations[notePlaceholder]; len(kind) > 0 {
+		return kind[0]
+	}
+	if f.NoOptDefVal != "" {
+		return ""
+	}
+	return f.Value.Type()
 }
 
 func (g flagGroup) text(to *string, name, short, usage string) {
-	g.set.StringVarP(to, name, short, *to, usage)
-	g.mark(name)
+	g.set.StringVarP(to, name, short, *to, "")
+	g.describe(name, usage)
 }
 
 func (g flagGroup) texts(to *[]string, name, short, usage string) {
-	g.set.StringArrayVarP(to, name, short, *to, usage)
-	g.mark(name)
+	g.set.StringArrayVarP(to, name, short, *to, "")
+	g.describe(name, usage)
 }
 
 func (g flagGroup) on(to *bool, name, short, usage string) {
-	g.set.BoolVarP(to, name, short, *to, usage)
-	g.mark(name)
+	g.set.BoolVarP(to, name, short, *to, "")
+	g.describe(name, usage)
 }
 
 func (g flagGroup) value(v pflag.Value, name, short, usage string) {
-	g.set.VarP(v, name, short, usage)
-	g.mark(name)
+	g.set.VarP(v, name, short, "")
+	g.describe(name, usage)
 }
 
 // setting adds a flag whose value config.Resolve reads.
@@ -84,6 +109,3 @@ func (v *durationValue) Set(s string) error {
 	v.text = s
 	return nil
 }
-
-// hintedFlag is the flag's name as a person types it.
-func hintedFlag(name string) string { return "--" + strings.TrimLeft(name, "-") }

@@ -13,6 +13,13 @@ import (
 // beside is the least width at which a flag's text stands beside it.
 const beside = 60
 
+// underFlag is where its text begins otherwise.
+const underFlag = 6
+
+// maxLabel is the widest a flag is with its text beside it, so that 47 columns
+// are left for that at 80.
+const maxLabel = 31
+
 func newHelpCmd(c *ui.Console) *cobra.Command {
 	return &cobra.Command{
 		Use:     "help [<command> | exit-codes]",
@@ -89,7 +96,7 @@ func (h *helpText) root(root *cobra.Command) {
 	}
 	for _, g := range root.Groups() {
 		h.heading(g.Title)
-		for _, sub := range root.Commands() {
+		for _, sub := range inOrder(root) {
 			if sub.GroupID == g.ID && !sub.Hidden {
 				h.pair("  "+ui.Pad(sub.Name(), width+3), sub.Short)
 			}
@@ -97,9 +104,23 @@ func (h *helpText) root(root *cobra.Command) {
 	}
 }
 
+// inOrder are the commands as the root adds them; cobra sorts them by name.
+func inOrder(root *cobra.Command) []*cobra.Command {
+	all := slices.Clone(root.Commands())
+	slices.SortStableFunc(all, func(a, b *cobra.Command) int {
+		return strings.Compare(a.Annotations[noteOrder], b.Annotations[noteOrder])
+	})
+	return all
+}
+
 func (h *helpText) examples(cmd *cobra.Command) {
 	for row := range strings.Lines(cmd.Example) {
-		h.pair("  $ ", strings.TrimSpace(row))
+		row = "  $ " + strings.TrimSpace(row)
+		if ui.Cells(row) <= h.p.Width || !h.p.TTY {
+			h.line(h.p.Text(row)) // as it is: comments stand in a column
+			continue
+		}
+		h.pair("  $ ", strings.TrimPrefix(row, "  $ "))
 	}
 }
 
@@ -173,7 +194,7 @@ func (h *helpText) flags(cmd *cobra.Command) {
 		}
 		byGroup[name] = append(byGroup[name], f)
 		if name != groupNone {
-			width = max(width, ui.Cells(flagLabel(f)))
+			width = min(maxLabel, max(width, ui.Cells(flagLabel(f))))
 		}
 	}
 	cmd.LocalFlags().VisitAll(collect)
@@ -206,13 +227,18 @@ func (h *helpText) flags(cmd *cobra.Command) {
 
 func (h *helpText) flag(f *pflag.Flag, width int) {
 	label := flagLabel(f)
-	_, text := pflag.UnquoteUsage(f)
-	if h.p.Width < beside {
+	switch {
+	case h.p.Width < beside:
 		h.line(label)
-		h.pair("          ", text)
-		return
+		for _, row := range h.p.FoldFrom(f.Usage, h.p.Prose(), underFlag, underFlag) {
+			h.line(strings.Repeat(" ", underFlag) + row)
+		}
+	case ui.Cells(label) > width:
+		h.line(label)
+		h.pair(strings.Repeat(" ", width+2), f.Usage)
+	default:
+		h.pair(ui.Pad(label, width+2), f.Usage)
 	}
-	h.pair(ui.Pad(label, width+2), text)
 }
 
 // flagLabel is the flag as it is typed, with the kind of its value.
@@ -221,8 +247,8 @@ func flagLabel(f *pflag.Flag) string {
 	if f.Shorthand != "" {
 		label = "  -" + f.Shorthand + ", --" + f.Name
 	}
-	if placeholder, _ := pflag.UnquoteUsage(f); placeholder != "" {
-		label += " <" + placeholder + ">"
+	if kind := placeholder(f); kind != "" {
+		label += " <" + kind + ">"
 	}
 	return label
 }

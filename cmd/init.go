@@ -40,8 +40,8 @@ func newInitCmd(c *ui.Console) *cobra.Command {
 		},
 	}
 	g := group(cmd, "Init")
-	g.text(&o.trustDomain, "trust-domain", "", "whose authority it is, by `name` [public]")
-	g.value(output, "output", "o", "`format`: table or json [table]")
+	g.text(&o.trustDomain, "trust-domain", "", "<name> whose authority it is [public]")
+	g.value(output, "output", "o", "<format> table or json [table]")
 	return cmd
 }
 

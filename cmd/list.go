@@ -38,8 +38,8 @@ func newListCmd(c *ui.Console) *cobra.Command {
 		},
 	}
 	g := group(cmd, "List")
-	g.value(output, "output", "o", "`format`: table, json or yaml [table]")
-	g.text(&o.namespace, "namespace", "n", "only the group of this `name` [all]")
+	g.value(output, "output", "o", "<format> table, json or yaml [table]")
+	g.text(&o.namespace, "namespace", "n", "<name> only this group of apps [all]")
 	g.on(&o.allHomes, "all-homes", "A", "apps of all your trust domains")
 	return cmd
 }

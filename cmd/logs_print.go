@@ -37,7 +37,7 @@ func (o logsOptions) printer(c *ui.Console, runs []logs.RunInfo) logPrinter {
 type logRows struct {
 	view  *ui.LogView
 	names bool
-	rules bool // a terminal
+	rules bool      // a terminal
 	until time.Time // runs that ended later are not said to have
 
 	runs      map[runKey]logs.RunInfo

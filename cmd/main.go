@@ -44,6 +44,7 @@ const (
 	noteStatus  = "status"  // which exit statuses the command has
 	noteSignals = "signals" // "own": it handles Ctrl-C itself
 	noteExits   = "exits"   // rows of its help
+	noteOrder   = "order"   // of a command in the root's help
 	noteGroup   = "group"   // of a flag
 )
 

@@ -44,14 +44,18 @@ pillion logs -f`,
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { printHelp(c, cmd) })
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.PersistentFlags().Var(&colorValue{c: c}, "color", "colours: auto, always or never [auto]")
-	root.PersistentFlags().SortFlags = false
+	flagGroup{root.PersistentFlags(), "Everywhere"}.value(&colorValue{c: c}, "color", "",
+		"<when> colours: auto, always or never [auto]")
 	for _, group := range []string{groupApps, groupCalls, groupMachine, groupMore} {
 		root.AddGroup(&cobra.Group{ID: group, Title: group})
 	}
 	add := func(group string, commands ...*cobra.Command) {
-		for _, cmd := range commands {
+		for i, cmd := range commands {
 			cmd.GroupID = group
+			if cmd.Annotations == nil {
+				cmd.Annotations = map[string]string{}
+			}
+			cmd.Annotations[noteOrder] = string(rune('a' + i))
 			root.AddCommand(cmd)
 		}
 	}
@@ -60,7 +64,7 @@ pillion logs -f`,
 	add(groupMachine, newInitCmd(c), newUninstallCmd(c))
 	add(groupMore, newVersionCmd(c), newCompletionCmd(c))
 	help := newHelpCmd(c)
-	help.GroupID = groupMore
+	help.GroupID, help.Annotations = groupMore, map[string]string{noteOrder: "z"}
 	root.SetHelpCommandGroupID(groupMore)
 	root.SetHelpCommand(help)
 	dressTree(root)

@@ -54,31 +54,31 @@ pillion run -- go test ./...                   # exits as the tests do`,
 // our own.
 func addRunFlags(cmd *cobra.Command, runFile *string) {
 	app := group(cmd, "App")
-	app.setting("app-id", "a", "what other apps call it [the folder's `name`]")
-	app.setting("app-port", "p", "where it listens, or auto [the `port` it opens]")
-	app.setting("app-protocol", "P", "http, https, h2c, grpc, grpcs [http] `name`")
-	app.setting("app-channel-address", "", "the `host` it listens on [127.0.0.1]")
-	app.setting("app-max-concurrency", "", "calls it gets at once, `n` at most [no bound]")
-	app.setting("grace", "", "how long stopping may take, `time` [10s]")
+	app.setting("app-id", "a", "<name> what other apps call it [the folder's name]")
+	app.setting("app-port", "p", "<port> where it listens, or auto [what it opens]")
+	app.setting("app-protocol", "P", "<name> http, https, h2c, grpc or grpcs [http]")
+	app.setting("app-channel-address", "", "<host> the host it listens on [127.0.0.1]")
+	app.setting("app-max-concurrency", "", "<n> calls it gets at once, at most [no bound]")
+	app.setting("grace", "", "<time> how long it may take to stop [10s]")
 	side := group(cmd, "Sidecar")
-	side.setting("dapr-http-port", "H", "HTTP `port` [3500 or a free one]")
-	side.setting("dapr-grpc-port", "G", "gRPC `port` [50001 or a free one]")
-	side.setting("allowed-origins", "", "web `origins` that may call it, by commas")
-	side.setting("allowed-hosts", "", "host `names` it is called by, by commas")
+	side.setting("dapr-http-port", "H", "<port> of the HTTP API [3500 or a free one]")
+	side.setting("dapr-grpc-port", "G", "<port> of the gRPC API [50001 or a free one]")
+	side.setting("allowed-origins", "", "<list> web origins that may call it, by commas")
+	side.setting("allowed-hosts", "", "<list> host names it is called by, by commas")
 	side.toggle("allow-other-users", "other users of this machine may call it")
 	side.toggle("enable-api-logging", "a line for each call through it")
-	side.setting("log-level", "", "debug, info, warn or error [info] `level`")
-	side.setting("resources-path", "", "`folder` of Dapr resources [~/.pillion/resources]")
-	side.setting("config", "c", "Dapr configuration `file`")
+	side.setting("log-level", "", "<level> debug, info, warn or error [info]")
+	side.setting("resources-path", "", "<dir> Dapr resources [~/.pillion/resources]")
+	side.setting("config", "c", "<file> Dapr configuration")
 	mesh := group(cmd, "Mesh")
-	mesh.setting("namespace", "n", "group of apps, by `name` [default]")
-	mesh.setting("discovery", "", "`sources`: local, mdns, static [all]")
-	mesh.setting("peer", "", "[app-id=]host:port of a static `peer`")
+	mesh.setting("namespace", "n", "<name> the group of apps it belongs to [default]")
+	mesh.setting("discovery", "", "<list> where to look: local, mdns, static [all]")
+	mesh.setting("peer", "", "<peer> a static peer, as [app-id=]host:port")
 	mesh.toggle("lan", "find and be found on the local network")
-	mesh.setting("dapr-internal-grpc-port", "I", "`port` of the mesh [a stable one]")
-	mesh.setting("resolve-timeout", "", "`time` to look for an unknown name [1s]")
-	mesh.setting("hold", "", "`time` to wait for a known app [10s]")
-	mesh.setting("start-hold", "", "`time` to wait for a first start [60s]")
+	mesh.setting("dapr-internal-grpc-port", "I", "<port> of the mesh [a stable one]")
+	mesh.setting("resolve-timeout", "", "<time> to look for an unknown name [1s]")
+	mesh.setting("hold", "", "<time> to wait for a known app [10s]")
+	mesh.setting("start-hold", "", "<time> to wait for a first start [60s]")
 	addDaprFlags(cmd, runFile)
 }
 
@@ -86,9 +86,9 @@ func addRunFlags(cmd *cobra.Command, runFile *string) {
 // others, and those without a meaning here.
 func addDaprFlags(cmd *cobra.Command, runFile *string) {
 	old := group(cmd, "Old")
-	old.setting("components-path", "d", "old name of --resources-path")
+	old.setting("components-path", "d", "<dir> old name of --resources-path")
 	old.toggle("app-ssl", "old form of --app-protocol https")
-	old.text(runFile, "run-file", "f", "file of several apps; not in this version")
+	old.text(runFile, "run-file", "f", "<file> of several apps; not in this version")
 	for _, name := range []string{"components-path", "app-ssl", "run-file"} {
 		cmd.Flags().Lookup(name).Hidden = true
 	}
@@ -108,7 +108,7 @@ func addDaprFlags(cmd *cobra.Command, runFile *string) {
 		{"scheduler-host-address", ""},
 		{"runtime-path", ""},
 	} {
-		none.texts(new([]string), f.name, f.short, "taken from dapr run, no effect here `value`")
+		none.texts(new([]string), f.name, f.short, "<value> taken from dapr run, no effect here")
 	}
 	for _, name := range []string{"enable-profiling", "enable-app-health-check", "log-as-json"} {
 		none.on(new(bool), name, "", "taken from dapr run, no effect here")

@@ -25,8 +25,9 @@ type ended struct {
 	killed []string // what had to be killed
 }
 
-// A stopFunc stops one instance and waits until it is gone.
-type stopFunc func(ctx context.Context, e rundir.Entry, now bool) (ended, error)
+// A stopFunc stops one instance and waits until it is gone. It tells meanwhile
+// who or what is in the way.
+type stopFunc func(ctx context.Context, e rundir.Entry, now bool, tell func(note string)) (ended, error)
 
 type stopOptions struct {
 	all, now  bool
@@ -55,9 +56,9 @@ func stopCmd(c *ui.Console, stop stopFunc) *cobra.Command {
 	g := group(cmd, "Stop")
 	g.on(&o.all, "all", "", "every app of this home")
 	g.on(&o.now, "now", "", "do not wait for calls: kill")
-	g.text(&o.namespace, "namespace", "n", "only the group of this `name` [all]")
-	g.texts(&o.appIDs, "app-id", "a", "the app, as dapr stop has it, by `name`")
-	g.value(output, "output", "o", "`format`: table or json [table]")
+	g.text(&o.namespace, "namespace", "n", "<name> only this group of apps [all]")
+	g.texts(&o.appIDs, "app-id", "a", "<name> the app, as dapr stop has it")
+	g.value(output, "output", "o", "<format> table or json [table]")
 	return cmd
 }
 
@@ -136,45 +137,66 @@ type stopped struct {
 }
 
 // stopAll stops the instances at the same time and says meanwhile for whom it
-// waits.
+// waits, and who is in the way.
 func stopAll(ctx context.Context, c *ui.Console, stop stopFunc, o stopOptions, chosen []rundir.Entry) []stopped {
 	results := make([]stopped, len(chosen))
-	var mu sync.Mutex // guards what follows
-	waiting := map[int]bool{}
-	_ = c.Err.Wait(ctx, func(waited time.Duration) []string {
-		mu.Lock()
-		defer mu.Unlock()
-		var names []string
-		for i, e := range chosen {
-			if waiting[i] {
-				names = append(names, e.App)
-			}
-		}
-		if len(names) == 0 {
-			return nil
-		}
-		return []string{"waiting for " + strings.Join(slices.Compact(names), ", ") + " to end", ui.Age(waited)}
-	}, func(ctx context.Context) error {
+	waits := waitingFor{entries: chosen, notes: make([]string, len(chosen)), over: make([]bool, len(chosen))}
+	_ = c.Err.Wait(ctx, waits.row, func(ctx context.Context) error { // the work below returns nil
 		slots := make(chan struct{}, maxStops)
 		var all sync.WaitGroup
 		for i, e := range chosen {
-			mu.Lock()
-			waiting[i] = true
-			mu.Unlock()
 			all.Go(func() {
 				slots <- struct{}{}
 				defer func() { <-slots }()
-				how, err := stop(ctx, e, o.now)
+				how, err := stop(ctx, e, o.now, func(note string) { waits.note(i, note) })
 				results[i] = stopped{entry: e, ended: how, err: err}
-				mu.Lock()
-				delete(waiting, i)
-				mu.Unlock()
+				waits.end(i)
 			})
 		}
 		all.Wait()
 		return nil
 	})
 	return results
+}
+
+// waitingFor is who has not ended yet.
+type waitingFor struct {
+	entries []rundir.Entry
+
+	mu    sync.Mutex // guards what follows
+	notes []string
+	over  []bool
+}
+
+func (w *waitingFor) note(i int, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.notes[i] = text
+}
+
+func (w *waitingFor) end(i int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over[i] = true
+}
+
+func (w *waitingFor) row(waited time.Duration) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var names, notes []string
+	for i, e := range w.entries {
+		if w.over[i] {
+			continue
+		}
+		names = append(names, e.App)
+		if w.notes[i] != "" {
+			notes = append(notes, w.notes[i])
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return append([]string{"waiting for " + strings.Join(slices.Compact(names), ", ") + " to end", ui.Age(waited)}, notes...)
 }
 
 // result is the word for how it went, with what is worth saying about it.

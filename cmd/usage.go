@@ -36,8 +36,7 @@ func flagError(cmd *cobra.Command, err error) error {
 		return unknownFlag(cmd, unknown)
 	case errors.As(err, &valueless):
 		f := valueless.GetFlag()
-		placeholder, _ := pflag.UnquoteUsage(f)
-		return usageError("--"+f.Name+" needs a value", "--"+f.Name+" <"+placeholder+">")
+		return usageError("--"+f.Name+" needs a value", "--"+f.Name+" <"+placeholder(f)+">")
 	case errors.As(err, &invalid):
 		return usageError(fmt.Sprintf("--%s: %v", invalid.GetFlag().Name, invalid.Unwrap()), "")
 	}

@@ -33,7 +33,7 @@ func newVersionCmd(c *ui.Console) *cobra.Command {
 			return nil
 		},
 	}
-	group(cmd, "Version").value(output, "output", "o", "`format`: text or json [text]")
+	group(cmd, "Version").value(output, "output", "o", "<format> text or json [text]")
 	return cmd
 }
 

@@ -65,14 +65,15 @@ func (t *Theme) CutMiddle(s string, n int) string {
 
 // fold lays words out in rows: the first row has first columns, the others
 // have rest. Only blanks between words are broken: a word that is too long
-// stands alone and whole.
+// stands alone and whole. Where even the first one does not fit behind a label
+// but does below it, the first row is empty.
 func fold(words []string, first, rest int) []string {
 	var rows []string
 	var row strings.Builder
 	used, room := 0, first
 	for _, word := range words {
 		w := Cells(word)
-		if used > 0 && used+1+w > room {
+		if used > 0 && used+1+w > room || used == 0 && w > room && len(rows) == 0 && room < rest {
 			rows = append(rows, row.String())
 			row.Reset()
 			used, room = 0, rest
@@ -90,11 +91,11 @@ func fold(words []string, first, rest int) []string {
 	return rows
 }
 
-// words splits text at blanks, but keeps unit, if it occurs, as one word: a
-// command moves to the next row whole.
-func words(text, unit string) []string {
+// words splits text at blanks, but keeps unit, if it occurs and fits into room
+// columns, as one word: a command moves to the next row whole.
+func words(text, unit string, room int) []string {
 	before, after, found := strings.Cut(text, unit)
-	if unit == "" || !found {
+	if unit == "" || !found || Cells(unit) > room {
 		return strings.Fields(text)
 	}
 	out := strings.Fields(before)

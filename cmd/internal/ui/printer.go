@@ -81,7 +81,8 @@ func (p *Printer) Saying(mark Mark, facts ...string) string {
 	if mark != NoMark && len(shown) > 0 {
 		shown[0] = p.Mark(mark) + " " + shown[0]
 	}
-	return p.Muted.Render(strings.TrimSpace(prefix)) + " " + p.foldFacts(shown, len(prefix)) + "\n"
+	line := p.Muted.Render(strings.TrimSpace(prefix)) + " " + p.foldFacts(shown, len(prefix)) + "\n"
+	return strings.ReplaceAll(line, " \n", "\n") // a first fact that did not fit behind the prefix
 }
 
 // foldFacts joins facts and begins a new row where the next one does not fit.
@@ -149,9 +150,13 @@ func (p *Printer) block(word string, tone Tone, e *apperr.Error) string {
 	text := p.Text(Printable(e.What))
 	hang := p.hang(len(prefix))
 	lead := p.Muted.Render(strings.TrimSpace(prefix)) + " " + p.Paint(tone, word) + " "
-	rows := fold(words(text, ""), max(1, p.Prose()-Cells(lead)), max(1, p.Prose()-hang))
+	rows := fold(strings.Fields(text), max(1, p.Prose()-Cells(lead)), max(1, p.Prose()-hang))
 	var out strings.Builder
-	out.WriteString(lead + strings.Join(rows, "\n"+strings.Repeat(" ", hang)) + "\n")
+	out.WriteString(strings.TrimSuffix(lead+rows[0], " "))
+	for _, row := range rows[1:] {
+		out.WriteString("\n" + strings.Repeat(" ", hang) + row)
+	}
+	out.WriteString("\n")
 	if hops := p.hops(e); hops != "" {
 		out.WriteString(p.terminalRow("hop", hops, ""))
 	}
@@ -172,13 +177,19 @@ func (p *Printer) terminalRow(label, text, command string) string {
 	if p.Width < narrow {
 		under = indent + 2
 	}
-	rows := fold(words(text, command), max(1, p.Prose()-indent-labelWidth), max(1, p.Prose()-under))
-	out := strings.Join(rows, "\n"+strings.Repeat(" ", under))
-	if command != "" && strings.Contains(out, command) {
+	room := max(1, p.Prose()-under)
+	rows := fold(words(text, command, room), max(1, p.Prose()-indent-labelWidth), room)
+	out := strings.Repeat(" ", indent) + p.Muted.Render(label)
+	if rows[0] != "" {
+		out += strings.Repeat(" ", labelWidth-len(label)) + rows[0]
+	}
+	for _, row := range rows[1:] {
+		out += "\n" + strings.Repeat(" ", under) + row
+	}
+	if command != "" {
 		out = strings.Replace(out, command, p.Paint(ToneType, command), 1)
 	}
-	return strings.Repeat(" ", indent) + p.Muted.Render(label) +
-		strings.Repeat(" ", labelWidth-len(label)) + out + "\n"
+	return out + "\n"
 }
 
 // pipeBlock is an error with one record a row.
