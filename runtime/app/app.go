@@ -1,0 +1,290 @@
+// Package app is the app as its sidecar sees it: where it listens, whether it
+// can take a call, and the connections that carry calls to it. It holds calls
+// while the app starts or restarts, keeps to its maximum of calls at once, and
+// never repeats a call that the app may have seen.
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/pillion-dev/pillion/discovery"
+	"github.com/pillion-dev/pillion/runtime/invoke"
+)
+
+// A Config says what is known of the app beforehand. Its zero value is an app
+// that only calls others.
+type Config struct {
+	// Name is the app's id, for messages.
+	Name string
+	// Protocol is http, https, h2c, grpc or grpcs. Empty: http.
+	Protocol string
+	// Address is the host the app listens on. Empty: the address it is seen to
+	// listen on, 127.0.0.1, ::1.
+	Address string
+	// Port is where the app listens. Zero: found among its process tree's
+	// sockets, or none if there is no Command.
+	Port uint16
+	// Command is true if we run the app's process. It is then alive until
+	// Exited is called, and its first start may take up to StartHold.
+	Command bool
+	// MaxConcurrency bounds the calls the app gets at once; 0: no bound.
+	MaxConcurrency int
+	// Hold bounds the calls that wait for the app.
+	Hold HoldLimits
+	// StartHold is how long after its start callers wait for the app's first
+	// readiness. Default 60s.
+	StartHold time.Duration
+	// Token is sent to the app as dapr-api-token. Never logged.
+	Token string
+	// Sockets are the listening TCP sockets of the app's process tree. Nil: not
+	// known, so that nothing is detected.
+	Sockets func() ([]Socket, error)
+	// Processes are the names of the processes of the app's tree. They tell an
+	// app that is still being compiled from one that opens no port. May be nil.
+	Processes func() []string
+	// Events gets what happens, in order, from one goroutine of Run. May be
+	// nil.
+	Events func(Event)
+	// Logger: nil discards.
+	Logger *slog.Logger
+}
+
+// HoldLimits bound the calls that wait for the app. Zero fields have their
+// defaults.
+type HoldLimits struct {
+	// Wait is how long one call may wait. Default 10s.
+	Wait time.Duration
+	// Calls is how many calls may wait. Default 1000.
+	Calls int
+	// Bytes is how much their heads and buffered bodies may take. Default
+	// 16 MiB.
+	Bytes int64
+}
+
+// A Socket is one listening TCP socket of the app's process tree.
+type Socket struct {
+	Addr netip.AddrPort
+	PID  int
+	// Name is the process's short name, Command its command line.
+	Name    string
+	Command string
+}
+
+// App is the app. It is an invoke.Handler, safe for concurrent use. Run must
+// be running for the app to become ready.
+type App struct {
+	cfg    Config
+	log    *slog.Logger
+	gate   *gate
+	slots  *slots
+	place  *place
+	pool   *pool
+	links  *links
+	crew   *crew
+	events *events
+	open   atomic.Int64 // calls until their answer's body has ended
+}
+
+var _ invoke.Handler = (*App)(nil)
+
+// New returns the app that cfg describes. It starts nothing and dials nothing.
+func New(cfg Config) *App {
+	cfg = withDefaults(cfg)
+	a := &App{
+		cfg:    cfg,
+		log:    cfg.Logger,
+		slots:  &slots{max: cfg.MaxConcurrency},
+		place:  newPlace(cfg),
+		crew:   new(crew),
+		events: newEvents(cfg.Events),
+	}
+	a.gate = newGate(cfg, a.stateChanged)
+	a.pool = newPool(a.place, a.crew)
+	a.links = newLinks(a.place, a.crew)
+	if cfg.Port == 0 && !cfg.Command {
+		a.gate.set(client, a.errNoPort(nil))
+	}
+	return a
+}
+
+func withDefaults(cfg Config) Config {
+	if cfg.Protocol == "" {
+		cfg.Protocol = protoHTTP
+	}
+	if cfg.Hold.Wait <= 0 {
+		cfg.Hold.Wait = 10 * time.Second
+	}
+	if cfg.Hold.Calls <= 0 {
+		cfg.Hold.Calls = 1000
+	}
+	if cfg.Hold.Bytes <= 0 {
+		cfg.Hold.Bytes = 16 << 20
+	}
+	if cfg.StartHold <= 0 {
+		cfg.StartHold = 60 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return cfg
+}
+
+// Serve hands c to the app and returns its answer as soon as its head is
+// there. It waits while the app cannot take the call, within the limits; an
+// app that is not the caller's only choice is not waited for.
+func (a *App) Serve(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
+	t := &trip{call: c, began: time.Now()}
+	if err := a.gate.begin(); err != nil {
+		closeBody(c)
+		return nil, a.explain(ctx, t, err)
+	}
+	a.open.Add(1)
+	t.ticket.cost, t.ticket.only = holdCost(c), c.Only
+	ans, err := a.carry(ctx, t)
+	a.gate.answered()
+	if err != nil {
+		a.open.Add(-1)
+		a.crew.closeBody(c)
+		return nil, a.explain(ctx, t, err)
+	}
+	return ans, nil
+}
+
+// A trip is one call on its way to the app.
+type trip struct {
+	call   *invoke.Call
+	ticket ticket
+	began  time.Time
+	held   time.Duration
+	sent   time.Time // when it was handed on; zero before
+	wrote  atomic.Bool
+}
+
+// carry takes the call through hold and concurrency to the app. A refused
+// connection proves that the app saw nothing, so the call goes back to its
+// place in the queue.
+func (a *App) carry(ctx context.Context, t *trip) (*invoke.Answer, error) {
+	for {
+		waits := time.Now()
+		err := a.gate.enter(ctx, &t.ticket)
+		if waited := time.Since(waits); waited > time.Millisecond {
+			t.held += waited
+		}
+		if err != nil {
+			return nil, err
+		}
+		ans, err := a.take(ctx, t)
+		if refused := new(closedError); errors.As(err, &refused) {
+			a.log.Debug("app port closed", "app", a.cfg.Name, "err", err)
+			if refused.spot == a.place.spot() {
+				a.gate.lost()
+			}
+			a.gate.pass(&t.ticket)
+			continue
+		}
+		a.gate.pass(&t.ticket)
+		if err == nil {
+			a.note(t, ans)
+		}
+		return ans, err
+	}
+}
+
+// take waits for a slot and makes the exchange. The slot is held until the
+// answer's body has ended.
+func (a *App) take(ctx context.Context, t *trip) (*invoke.Answer, error) {
+	if err := a.slots.acquire(ctx, func() { a.gate.pass(&t.ticket) }); err != nil {
+		return nil, err
+	}
+	t.sent = time.Now()
+	h := handover{call: t.call, token: a.cfg.Token, wrote: func() {
+		t.wrote.Store(true)
+		a.gate.pass(&t.ticket)
+		if t.call.Reached != nil {
+			t.call.Reached()
+		}
+	}, ended: func() {
+		a.slots.release()
+		a.open.Add(-1)
+	}}
+	ans, err := a.exchange(ctx, &h)
+	if err != nil {
+		a.slots.release()
+	}
+	return ans, err
+}
+
+// exchange picks the codec: what the protocol demands, or for https what the
+// app chose in its handshake.
+func (a *App) exchange(ctx context.Context, h *handover) (*invoke.Answer, error) {
+	if a.place.speaksHTTP2() {
+		return a.links.exchange(ctx, h)
+	}
+	ans, err := a.pool.exchange(ctx, h)
+	if err == errChoseHTTP2 { //nolint:errorlint // our own sentinel, never wrapped
+		return a.links.exchange(ctx, h)
+	}
+	return ans, err
+}
+
+func (a *App) note(t *trip, ans *invoke.Answer) {
+	ans.Attempts = max(t.call.Attempt, 1)
+	if timing := t.call.Timing; timing != nil {
+		timing.Held += t.held
+		timing.App = time.Since(t.sent)
+	}
+}
+
+// State is how far the app is, as its instance announces it.
+func (a *App) State() discovery.State { return a.gate.state() }
+
+// Port is where the app listens; 0 if that is not known.
+func (a *App) Port() uint16 { return a.place.port() }
+
+// Inflight is how many calls the app has or will get: from Serve until the
+// answer's body has ended.
+func (a *App) Inflight() int { return int(a.open.Load()) }
+
+// Exited says that the app's process has ended; status says how, in the words
+// of a sentence such as "exit status 1". Calls that wait fail at once, and so
+// does every later one until Restarting or Started.
+func (a *App) Exited(status string) {
+	a.gate.set(exited, a.errExited(status))
+	a.events.wake()
+}
+
+// Restarting says that the app will be started anew: calls wait for it, and
+// nothing is dialled until Started.
+func (a *App) Restarting() {
+	a.gate.set(restarting, nil)
+	a.events.wake()
+}
+
+// Started says that a new process of the app runs.
+func (a *App) Started() {
+	a.gate.started()
+	a.events.wake()
+}
+
+// Drain says that the app will be stopped. Calls that wait for it to become
+// ready are refused at once; others are served. It returns when no call waits
+// for its answer's head, or with ctx's cause; answers that stream and upgrades
+// do not delay it. From then on calls are refused, so that the app may be
+// signalled.
+func (a *App) Drain(ctx context.Context) error { return a.gate.drain(ctx) }
+
+func (a *App) stateChanged(s discovery.State) {
+	a.events.add(StateChanged{State: s})
+}
+
+// closeBody ends a call's body at once.
+func closeBody(c *invoke.Call) {
+	if c.Body != nil {
+		_ = c.Body.Close() // there is nobody left to tell
+	}
+}

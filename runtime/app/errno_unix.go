@@ -1,0 +1,15 @@
+//go:build unix
+
+package app
+
+import "syscall"
+
+// errRefused, errNoAddress and errNoFamily are what dialling gives if nobody
+// listens, or if the machine has no such address or family (no IPv6, say);
+// errReset is a connection that the app threw away.
+const (
+	errRefused   = syscall.ECONNREFUSED
+	errNoAddress = syscall.EADDRNOTAVAIL
+	errNoFamily  = syscall.EAFNOSUPPORT
+	errReset     = syscall.ECONNRESET
+)

@@ -1,0 +1,292 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/runtime/invoke"
+)
+
+// explain makes err, whatever it is, what the caller is told.
+func (a *App) explain(ctx context.Context, t *trip, err error) *apperr.Error {
+	var told *apperr.Error
+	if errors.As(err, &told) {
+		return told
+	}
+	evidence := invoke.Evidence{NotWritten: !t.wrote.Load(), Refused: isRefused(err)}
+	var lapse *lapseError
+	if errors.As(err, &lapse) && lapse.untouched {
+		evidence.NotWritten = true
+	}
+	out := a.reason(ctx, t, err)
+	out.Reached = evidence.Reached()
+	out.Err = err
+	return out
+}
+
+func (a *App) reason(ctx context.Context, t *trip, err error) *apperr.Error {
+	var (
+		wrong *malformedError
+		body  *bodyError
+		dial  *dialError
+	)
+	switch {
+	case errors.Is(err, errHoldOver):
+		return a.errClosed(t.held)
+	case ctx.Err() != nil:
+		return a.errContext(ctx, t)
+	case errors.Is(err, errPoolClosed):
+		return refusal("this instance is leaving")
+	case errors.As(err, &wrong):
+		return &apperr.Error{
+			Reason: apperr.ProtocolError, Hop: apperr.HopApp,
+			What: a.cfg.Name + " gave an answer that is not HTTP", Cause: wrong.what,
+			Hint: a.protocolHint(),
+		}
+	case errors.As(err, &body):
+		return errBody(body)
+	case errors.As(err, &dial):
+		return &apperr.Error{
+			Reason: apperr.AppUnreachable,
+			What:   fmt.Sprintf("%s app port %d took no connection", possessive(a.cfg.Name), a.Port()),
+			Cause:  dialCause(dial.err),
+		}
+	case isRefused(err):
+		return &apperr.Error{Reason: apperr.Refused, Hop: apperr.HopApp, What: a.cfg.Name + " refused the call", Cause: "its HTTP/2 did not process the stream"}
+	default:
+		return &apperr.Error{
+			Reason: apperr.AppGone,
+			What:   a.cfg.Name + " closed the connection before it answered",
+			Cause:  plainCause(err),
+		}
+	}
+}
+
+// protocolHint is the flag to try if an app's answer makes no sense.
+func (a *App) protocolHint() string {
+	switch a.cfg.Protocol {
+	case protoHTTP:
+		return "if it does not speak HTTP/1.1, say so with --app-protocol"
+	case protoHTTPS, protoGRPCS:
+		return "if it does not speak TLS, say so with --app-protocol"
+	default:
+		return "if it does not speak HTTP/2, leave out --app-protocol " + a.cfg.Protocol
+	}
+}
+
+// errContext says that the caller's time is up, or that it has gone.
+func (a *App) errContext(ctx context.Context, t *trip) *apperr.Error {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return errAbandoned(context.Cause(ctx))
+	}
+	now := time.Now()
+	where := "all of it waiting for " + a.cfg.Name + " to be ready"
+	switch {
+	case !t.sent.IsZero():
+		where = roughly(now.Sub(t.sent)) + " of it in the app"
+	case t.held == 0:
+		where = "all of it waiting for the app's maximum concurrency"
+	}
+	text := "context deadline exceeded after " + roughly(now.Sub(t.began)) + ", " + where
+	return &apperr.Error{
+		Reason: apperr.DeadlineExceeded, What: text, Dapr: "DEADLINE_EXCEEDED: " + text,
+	}
+}
+
+// errAbandoned says why a call that was under way was given up.
+func errAbandoned(cause error) *apperr.Error {
+	var told *apperr.Error
+	if errors.As(cause, &told) {
+		return told
+	}
+	if errors.Is(cause, context.DeadlineExceeded) {
+		const text = "context deadline exceeded while the app answered"
+		return &apperr.Error{Reason: apperr.DeadlineExceeded, What: text, Dapr: "DEADLINE_EXCEEDED: " + text, Err: cause}
+	}
+	return &apperr.Error{Reason: apperr.Cancelled, What: "the caller has gone", Err: cause}
+}
+
+// roughly is d with two digits that say something.
+func roughly(d time.Duration) string {
+	switch {
+	case d >= 10*time.Second:
+		return d.Round(time.Second).String()
+	case d >= time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	default:
+		return d.Round(time.Millisecond).String()
+	}
+}
+
+// errBodyCut says that the app closed the connection within its answer.
+func errBodyCut(err error) error {
+	var body *bodyError
+	if errors.As(err, &body) {
+		return errBody(body)
+	}
+	return &apperr.Error{
+		Reason: apperr.AppGone,
+		What:   "the app closed the connection before its answer was complete",
+		Err:    err,
+	}
+}
+
+// errBody is a bodyError as the caller sees it.
+func errBody(err *bodyError) *apperr.Error {
+	return &apperr.Error{
+		Reason: apperr.Cancelled, What: "the caller's body broke off", Cause: err.err.Error(),
+		Hop: apperr.HopCaller, Err: err,
+	}
+}
+
+// protocolError is a malformed answer found when its head was already given.
+func protocolError(err error) error {
+	return &apperr.Error{
+		Reason: apperr.ProtocolError, Hop: apperr.HopApp,
+		What: "the app gave an answer that is not HTTP", Cause: err.Error(), Err: err,
+	}
+}
+
+// badCall refuses a call that cannot be written for an app.
+func badCall(reason apperr.Reason, what string) error {
+	return &apperr.Error{Reason: reason, Hop: apperr.HopPeer, What: what, Reached: apperr.ReachedNo}
+}
+
+// refusal is the answer to a call that this instance would have to hold.
+func refusal(what string) *apperr.Error {
+	return &apperr.Error{Reason: apperr.Refused, What: what, Reached: apperr.ReachedNo}
+}
+
+func errTooMany(limits HoldLimits) error {
+	return &apperr.Error{
+		Reason: apperr.HoldExceeded, Reached: apperr.ReachedNo,
+		What: fmt.Sprintf("%d calls wait for the app already", limits.Calls),
+	}
+}
+
+func errTooMuch(limits HoldLimits) error {
+	return &apperr.Error{
+		Reason: apperr.HoldExceeded, Reached: apperr.ReachedNo,
+		What: fmt.Sprintf("calls with %d KiB wait for the app already", limits.Bytes>>10),
+	}
+}
+
+// errClosed says that the app's port is closed, and what its process listens
+// on instead.
+func (a *App) errClosed(held time.Duration) *apperr.Error {
+	port := a.Port()
+	if port == 0 {
+		e := a.errNoPort(nil)
+		e.Cause = "held " + roughly(held) + " while it started"
+		return e
+	}
+	what := fmt.Sprintf("%s app port %d is closed", possessive(a.cfg.Name), port)
+	e := &apperr.Error{
+		Reason: apperr.AppUnreachable, Reached: apperr.ReachedNo,
+		What: what, Cause: "held " + roughly(held) + " for it to open",
+		Hint: fmt.Sprintf("start what listens on %d, or give --app-port", port),
+	}
+	if listens := a.listens(); len(listens) > 0 && !slices.Contains(listens, port) {
+		return a.errMistaken(listens)
+	}
+	e.Dapr = "connection refused: " + what
+	return e
+}
+
+// errMistaken says that the app's process listens elsewhere.
+func (a *App) errMistaken(listens []uint16) *apperr.Error {
+	what := fmt.Sprintf("%s app port %d is closed", possessive(a.cfg.Name), a.Port())
+	cause := "its process listens on " + ports(listens)
+	hint := "start it with --app-port " + strconv.Itoa(int(listens[0]))
+	if len(listens) > 1 {
+		hint = "start it with --app-port and one of them"
+	}
+	return &apperr.Error{
+		Reason: apperr.AppUnreachable, Reached: apperr.ReachedNo, What: what, Cause: cause, Hint: hint,
+		// In Dapr's place and in one piece; cause and hint are in it.
+		Dapr: "connection refused: " + what + ", " + cause + "; " + hint,
+	}
+}
+
+// errNoPort says that the app only calls others; ignored are the ports that it
+// opened all the same.
+func (a *App) errNoPort(ignored []uint16) *apperr.Error {
+	e := &apperr.Error{
+		Reason: apperr.AppHasNoPort, Reached: apperr.ReachedNo,
+		What: a.cfg.Name + " has no app port", Dapr: "app channel is not initialized",
+		Cause: a.cfg.Name + " has no app port",
+		Hint:  "start it with --app-port <port>",
+	}
+	if len(ignored) > 0 {
+		e.Cause = a.cfg.Name + " listens on " + ports(ignored) + ", where nothing answers HTTP"
+	}
+	return e
+}
+
+// errUndecided says that the app listens on several ports.
+func (a *App) errUndecided(candidates []uint16) *apperr.Error {
+	return &apperr.Error{
+		Reason: apperr.AppHasNoPort, Reached: apperr.ReachedNo,
+		What: a.cfg.Name + " answers HTTP on several ports", Dapr: "app channel is not initialized",
+		Cause: a.cfg.Name + " answers HTTP on " + ports(candidates),
+		Hint:  "start it with --app-port and one of them",
+	}
+}
+
+// errExited says that the app's process has ended.
+func (a *App) errExited(status string) *apperr.Error {
+	what := a.cfg.Name + " has exited"
+	return &apperr.Error{
+		Reason: apperr.AppUnreachable, Reached: apperr.ReachedNo,
+		What: what, Dapr: "connection refused: " + what, Cause: status,
+		Hint: "see its last lines with pillion logs " + a.cfg.Name,
+	}
+}
+
+// ports is a list for a sentence: "8002", "3000 and 8080".
+func ports(list []uint16) string {
+	words := make([]string, len(list))
+	for i, port := range list {
+		words[i] = strconv.Itoa(int(port))
+	}
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " and " + words[last]
+}
+
+func possessive(name string) string { return name + "'s" }
+
+// dialCause is what was seen when a connection could not be made.
+func dialCause(err error) string {
+	var timeout net.Error
+	if errors.Is(err, os.ErrDeadlineExceeded) || (errors.As(err, &timeout) && timeout.Timeout()) {
+		return "no answer within " + dialTimeout.String()
+	}
+	return plainCause(err)
+}
+
+// plainCause is the innermost fact of a network error.
+func plainCause(err error) string {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno.Error()
+	}
+	var lapse *lapseError
+	if errors.As(err, &lapse) {
+		return lapse.err.Error()
+	}
+	return err.Error()
+}
+
+func isReset(err error) bool { return errors.Is(err, errReset) }

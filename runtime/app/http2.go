@@ -1,0 +1,515 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/pillion-dev/pillion/runtime/invoke"
+)
+
+// Bounds of HTTP/2 to the app: connections, and what is buffered of answers
+// nobody has read yet.
+const (
+	maxLinks     = 32
+	linkWindow   = 4 << 20
+	streamWindow = 256 << 10
+	linkRedials  = 2
+)
+
+// links are the HTTP/2 connections to the app. Each is driven by itself: the
+// library's own pool would repeat calls.
+type links struct {
+	place     *place
+	crew      *crew
+	transport *http2.Transport
+	fault     error
+
+	mu      sync.Mutex // guards what follows
+	open    []*link
+	dialing chan struct{} // closed when the dial in progress has ended; nil without
+	closed  bool
+}
+
+type link struct {
+	*http2.ClientConn
+	host string
+	spot *spot
+}
+
+func newLinks(p *place, c *crew) *links {
+	// The windows can be set only by way of net/http's transport, which is
+	// used for nothing else.
+	transport, err := http2.ConfigureTransports(&http.Transport{
+		DisableCompression:     true, // Accept-Encoding is between the apps
+		MaxResponseHeaderBytes: maxHead,
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerConnection: linkWindow,
+			MaxReceiveBufferPerStream:     streamWindow,
+		},
+	})
+	if err == nil {
+		transport.StrictMaxConcurrentStreams = true // we choose when to dial
+		transport.AllowHTTP = true
+	}
+	return &links{place: p, crew: c, transport: transport, fault: err}
+}
+
+// exchange hands the call on as one HTTP/2 stream. A stream that the app
+// proves not to have processed, because it was closing the connection, is
+// opened anew on another one; nothing else is repeated.
+func (l *links) exchange(ctx context.Context, h *handover) (*invoke.Answer, error) {
+	if err := checkCall(h.call); err != nil {
+		return nil, err
+	}
+	body := newStreamBody(h.call, l.crew)
+	for try := 0; ; try++ {
+		cc, err := l.get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ans, err := l.attempt(ctx, cc, h, body)
+		if err == nil {
+			return ans, nil
+		}
+		if !isLeaving(err) || body.touched() || try == linkRedials || ctx.Err() != nil {
+			return nil, err
+		}
+		l.drop(cc)
+	}
+}
+
+// get returns a connection with a stream reserved on it.
+func (l *links) get(ctx context.Context) (*link, error) {
+	for {
+		cc, wait, err := l.pick()
+		switch {
+		case err != nil:
+			return nil, err
+		case cc != nil:
+			return cc, nil
+		case wait == nil:
+			if err := l.dial(ctx); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// pick returns a connection with room; or a dial in progress to wait for; or
+// neither, and the caller has to dial.
+func (l *links) pick() (*link, <-chan struct{}, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fault != nil || l.closed {
+		return nil, nil, errors.Join(l.fault, errPoolClosed)
+	}
+	l.sweep()
+	var least *link
+	fewest := 0
+	for _, cc := range l.open {
+		s := cc.State()
+		active := s.StreamsActive + s.StreamsReserved + s.StreamsPending
+		if active < int(s.MaxConcurrentStreams) && cc.ReserveNewRequest() { //nolint:gosec // a count
+			return cc, nil, nil
+		}
+		if least == nil || active < fewest {
+			least, fewest = cc, active
+		}
+	}
+	if l.dialing != nil {
+		return nil, l.dialing, nil
+	}
+	if len(l.open) >= maxLinks && least.ReserveNewRequest() {
+		return least, nil, nil // the library waits for a stream to end
+	}
+	l.dialing = make(chan struct{})
+	return nil, nil, nil
+}
+
+// sweep forgets connections that end, or lead where the app was. The lock is
+// held.
+func (l *links) sweep() {
+	at := l.place.spot()
+	l.open = slices.DeleteFunc(l.open, func(cc *link) bool {
+		s := cc.State()
+		if s.Closed || s.Closing || cc.spot != at {
+			cc.SetDoNotReuse()
+			return true
+		}
+		return false
+	})
+}
+
+// dial makes one more connection, for everybody who waits.
+func (l *links) dial(ctx context.Context) error {
+	at := l.place.spot()
+	cc, err := l.connect(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.dialing)
+	l.dialing = nil
+	if err != nil {
+		return err
+	}
+	cc.spot = at
+	if l.closed {
+		_ = cc.Close() // nobody wants it
+		return errPoolClosed
+	}
+	l.open = append(l.open, cc)
+	return nil
+}
+
+func (l *links) connect(ctx context.Context) (*link, error) {
+	c, host, err := l.place.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if l.place.secure() && !choseH2(c) {
+		_ = c.Close() // it speaks something else
+		l.place.choseHTTP2.Store(false)
+		return nil, malformed("no HTTP/2 in the TLS handshake")
+	}
+	cc, err := l.transport.NewClientConn(c)
+	if err != nil {
+		_ = c.Close() // already reporting the first error
+		return nil, &dialError{err: err}
+	}
+	return &link{ClientConn: cc, host: host}, nil
+}
+
+// drop makes sure that no new stream is opened on cc; those on it end in peace.
+func (l *links) drop(cc *link) {
+	cc.SetDoNotReuse()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open = slices.DeleteFunc(l.open, func(other *link) bool { return other == cc })
+}
+
+// close ends the connections; with streams still on them when those end.
+func (l *links) close() {
+	l.mu.Lock()
+	l.closed = true
+	open := l.open
+	l.open = nil
+	l.mu.Unlock()
+	for _, cc := range open {
+		_ = cc.Close() // it is not needed any more
+	}
+}
+
+// forget lets go of every connection: the app is a new one.
+func (l *links) forget() {
+	l.mu.Lock()
+	open := l.open
+	l.open = nil
+	l.mu.Unlock()
+	for _, cc := range open {
+		cc.SetDoNotReuse()
+		if s := cc.State(); s.StreamsActive == 0 {
+			_ = cc.Close() // it is not needed any more
+		}
+	}
+}
+
+// attempt makes the exchange on one connection.
+func (l *links) attempt(ctx context.Context, cc *link, h *handover, body *streamBody) (*invoke.Answer, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	trace := &httptrace.ClientTrace{WroteHeaders: h.wrote}
+	if inform := h.call.Informational; inform != nil || h.call.Expect {
+		trace.Got1xxResponse = func(status int, header textproto.MIMEHeader) error {
+			if status == http.StatusContinue {
+				body.proceed()
+			}
+			if inform == nil {
+				return nil
+			}
+			return inform(status, fieldsOf(http.Header(header)))
+		}
+	}
+	res, err := cc.RoundTrip(l.request(httptrace.WithClientTrace(ctx, trace), cc, h, body))
+	if err != nil {
+		cancel(nil)
+		return nil, body.blame(err)
+	}
+	body.release()
+	fields := fieldsOf(res.Header)
+	length := res.ContentLength
+	invoke.StripHopByHop(&fields)
+	return &invoke.Answer{
+		Status: res.StatusCode, Major: res.ProtoMajor, Fields: fields, Length: length,
+		Body: &streamAnswer{res: res, body: body, cause: func() error { return context.Cause(ctx) }, end: func() {
+			cancel(nil)
+			h.ended()
+		}},
+	}, nil
+}
+
+// request is the call as net/http has it.
+func (l *links) request(ctx context.Context, cc *link, h *handover, body *streamBody) *http.Request {
+	c := h.call
+	scheme := "http"
+	if l.place.secure() {
+		scheme = "https"
+	}
+	// An opaque URL is the one way to send the target's bytes as they are.
+	target := &url.URL{Scheme: scheme, Host: cc.host, Opaque: "//" + cc.host + c.Path}
+	req := (&http.Request{
+		Method: c.Verb, URL: target, Host: cc.host, Header: headerOf(h),
+		Proto: "HTTP/2.0", ProtoMajor: 2,
+	}).WithContext(ctx)
+	switch {
+	case c.Body == nil:
+	case c.Length == 0:
+		l.crew.closeBody(c) // there is nothing in it
+	default:
+		req.Body, req.ContentLength = body, c.Length
+		req.Trailer = http.Header{}
+		body.trailers = req.Trailer
+	}
+	return req
+}
+
+// headerOf are the call's fields for the app.
+func headerOf(h *handover) http.Header {
+	c := h.call
+	named := nominated(c.Fields)
+	header := make(http.Header, len(c.Fields)+2)
+	for _, f := range c.Fields {
+		if skipped(f.Name, named) || strings.EqualFold(f.Name, "trailer") {
+			continue
+		}
+		name := http.CanonicalHeaderKey(f.Name)
+		header[name] = append(header[name], f.Value)
+	}
+	if h.token != "" {
+		header["Dapr-Api-Token"] = []string{h.token}
+	}
+	if _, given := header["User-Agent"]; !given {
+		header["User-Agent"] = []string{""} // else the library adds its own
+	}
+	if c.Expect && c.Body != nil {
+		header["Expect"] = []string{"100-continue"}
+	}
+	if strings.HasPrefix(c.Fields.Get("content-type"), "application/grpc") {
+		header["Te"] = []string{"trailers"} // gRPC servers demand it
+	}
+	return header
+}
+
+// checkCall says whether the call can be sent as it is.
+func checkCall(c *invoke.Call) error {
+	_, err := appendRequest(nil, &handover{call: c}, "")
+	return err
+}
+
+// fieldsOf are header lines in a certain order, for net/http has none.
+func fieldsOf(header http.Header) invoke.Fields {
+	names := make([]string, 0, len(header))
+	for name := range header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	fields := make(invoke.Fields, 0, len(names))
+	for _, name := range names {
+		for _, value := range header[name] {
+			fields.Add(name, value)
+		}
+	}
+	return fields
+}
+
+// isRefused reports whether err is the app's HTTP/2 proof that it did not
+// process the stream (RFC 9113 §8.7).
+func isRefused(err error) bool {
+	var reset http2.StreamError
+	return isLeaving(err) || (errors.As(err, &reset) && reset.Code == http2.ErrCodeRefusedStream)
+}
+
+// isLeaving reports whether err proves the stream not processed because its
+// connection takes no more. The library keeps these errors to itself, but not
+// their words; if those change, a call counts as possibly seen, which is the
+// safe side, and a test says so.
+func isLeaving(err error) bool {
+	switch err.Error() {
+	case "http2: Transport received Server's graceful shutdown GOAWAY",
+		"http2: client conn not usable",
+		"http2: client conn could not be established":
+		return true
+	default:
+		return false
+	}
+}
+
+// A streamAnswer is an HTTP/2 answer's body.
+type streamAnswer struct {
+	res   *http.Response
+	body  *streamBody
+	cause func() error
+	end   func()
+	once  sync.Once
+	ended bool
+}
+
+func (s *streamAnswer) Read(p []byte) (int, error) {
+	n, err := s.res.Body.Read(p)
+	switch {
+	case err == io.EOF: //nolint:errorlint // Body gives it bare
+		s.ended = true
+		s.finish()
+	case err != nil:
+		cause := s.cause()
+		s.finish()
+		if cause != nil {
+			return n, errAbandoned(cause)
+		}
+		return n, errBodyCut(s.body.blame(err))
+	}
+	return n, err
+}
+
+func (s *streamAnswer) Close() error {
+	err := s.res.Body.Close()
+	s.finish()
+	return err
+}
+
+func (s *streamAnswer) finish() {
+	s.once.Do(s.end)
+}
+
+// Trailers are complete once Read has returned io.EOF.
+func (s *streamAnswer) Trailers() invoke.Fields {
+	if !s.ended {
+		return nil
+	}
+	fields := fieldsOf(s.res.Trailer)
+	invoke.StripHopByHop(&fields)
+	return fields
+}
+
+// streamBody is a call's body as the library reads it. The library closes a
+// body whenever it gives up; this one stays whole for another connection until
+// something of it was read.
+type streamBody struct {
+	call     *invoke.Call
+	crew     *crew
+	go100    chan struct{}
+	once     sync.Once
+	trailers http.Header // filled when the body ends
+
+	mu       sync.Mutex // guards what follows
+	read     bool
+	released bool // a stream has it for good
+	asked    bool // the library has closed it
+	shut     bool // and so have we
+	quit     chan struct{}
+	failed   error
+}
+
+func newStreamBody(c *invoke.Call, crew *crew) *streamBody {
+	b := &streamBody{call: c, crew: crew, go100: make(chan struct{}), quit: make(chan struct{})}
+	if !c.Expect {
+		b.proceed()
+	}
+	return b
+}
+
+func (b *streamBody) proceed() { b.once.Do(func() { close(b.go100) }) }
+
+func (b *streamBody) Read(p []byte) (int, error) {
+	if err := b.wait(); err != nil {
+		return 0, err
+	}
+	n, err := b.call.Body.Read(p)
+	switch {
+	case err == io.EOF: //nolint:errorlint // Body gives it bare
+		for _, f := range b.call.Body.Trailers() {
+			if isToken(f.Name) && isValue(f.Value) && !skipped(f.Name, nil) {
+				b.trailers.Add(f.Name, f.Value)
+			}
+		}
+	case err != nil:
+		b.mu.Lock()
+		b.failed = &bodyError{err: err}
+		b.mu.Unlock()
+	}
+	return n, err
+}
+
+// wait returns when the body may be read.
+func (b *streamBody) wait() error {
+	timer := time.NewTimer(continueWait)
+	defer timer.Stop()
+	select {
+	case <-b.go100:
+	case <-timer.C:
+		b.proceed()
+	case <-b.quit:
+		return io.ErrClosedPipe
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.read = true
+	return nil
+}
+
+// Close is the library's.
+func (b *streamBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.asked = true
+	b.shutLocked()
+	return nil
+}
+
+// shutLocked closes the call's body once nobody else may want it.
+func (b *streamBody) shutLocked() {
+	if b.shut || !b.asked || (!b.read && !b.released) {
+		return
+	}
+	b.shut = true
+	close(b.quit)
+	b.crew.closeBody(b.call)
+}
+
+// release gives the body to the stream that has an answer.
+func (b *streamBody) release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.released = true
+	b.shutLocked()
+}
+
+func (b *streamBody) touched() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.read
+}
+
+// blame gives the body's own error, if it is what made the stream fail.
+func (b *streamBody) blame(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failed != nil {
+		return b.failed
+	}
+	return err
+}

@@ -1,0 +1,5 @@
+package app
+
+import "syscall"
+
+const msgDontWait = syscall.MSG_DONTWAIT
