@@ -13,8 +13,6 @@ import (
 
 func contextOfChild() context.Context { return context.Background() }
 
-func playFull(r *logs.Run) int { return 1 }
-
 // A writer that is killed leaves all it was given, and no end.
 func TestAKilledWriterLeavesAReadableRun(t *testing.T) {
 	t.Parallel()

@@ -278,6 +278,10 @@ func (c *cursor) missing(next int) {
 	}
 	c.release(false)
 	first := readIndex(c.run.dir, next)[0]
+	if first.lines == 0 && !first.time.IsZero() {
+		c.lines = 0
+		return // the run began anew here, and says why
+	}
 	what := "lines"
 	if first.lines > c.lines {
 		what = count(first.lines-c.lines, "line")

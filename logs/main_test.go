@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -67,12 +68,22 @@ func segment(t *testing.T, s *logs.Store, app string, run, n int) string {
 	return string(data)
 }
 
-// ticking is a clock that moves on by step at each look.
-func ticking(start time.Time, step time.Duration) func() time.Time {
-	return func() time.Time {
-		start = start.Add(step)
-		return start
-	}
+// A clock is moved by the test; the run looks at it from a goroutine of its own.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) look() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = t
 }
 
 // play is what the test binary does in place of tests.
@@ -97,7 +108,7 @@ func play(part string, args []string) int {
 		fmt.Println(r.Number())
 		_, _ = io.Copy(io.Discard, os.Stdin) // until killed
 	case "full":
-		return playFull(r)
+		return playFull(args[0], r)
 	}
 	return 1
 }

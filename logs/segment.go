@@ -237,10 +237,11 @@ func (s *segments) gone() bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(ours, named)
 }
 
-// moveTo goes on in a folder that has no segments yet.
+// moveTo goes on in a folder that has no segments yet. Their numbers go on, too:
+// who follows the run finds its way.
 func (s *segments) moveTo(dir string) {
 	s.close()
-	s.dir, s.oldest = dir, 0
+	s.dir, s.oldest, s.lines = dir, 0, 0
 }
 
 func (s *segments) close() {
