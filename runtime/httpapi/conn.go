@@ -15,8 +15,9 @@ import (
 // connection ends with bytes of it unread: a reset would destroy the answer.
 const lingerTime = 500 * time.Millisecond
 
-// poison stands in for what framing refused: net/http answers it with 400 and
-// closes, in the right place of a pipeline.
+// poison stands in for the rest of a head that framing refused: net/http
+// answers it with 400 and closes, in the right place of a pipeline. A body that
+// is refused just ends too early.
 const poison = "\x00\r\n\r\n"
 
 // listener bounds the open connections; accepting waits while there are too
@@ -114,7 +115,10 @@ func (c *conn) pass(p []byte, n int, fromHeld bool) (int, error) {
 		c.held = append([]byte(nil), p[ok:n]...)
 	}
 	if v == refused {
-		c.refused, c.bad, c.held = true, poison, nil
+		c.refused, c.held = true, nil
+		if c.framing.state == inHead {
+			c.bad = poison
+		}
 		c.linger.Store(true)
 	}
 	if ok == 0 {

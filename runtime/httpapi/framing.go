@@ -102,7 +102,9 @@ func (f *framing) char(c byte) (upgradeEnded, ok bool) {
 		f.cr = true
 		return false, true
 	case c == '\n':
-		return false, false // a bare LF
+		// A bare LF. As the first byte of all it may belong to a tunnel, and
+		// net/http refuses an empty request line.
+		return false, f.size == 0 && f.state == inHead && !f.requestLine
 	case f.size == 0 && (c == ' ' || c == '\t') && (f.requestLine || f.state == inTrailers):
 		return false, false // a folded line
 	}

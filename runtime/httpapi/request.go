@@ -53,7 +53,7 @@ func (d *door) invoke(w http.ResponseWriter, r *http.Request) {
 	answer, err := d.cfg.Invoke.Serve(ctx, x.call(target, path))
 	x.answered()
 	if err != nil {
-		writeError(w, r, id, apperr.From(err))
+		writeError(w, r, id, x.blame(apperr.From(err)))
 		return
 	}
 	if answer.Status == http.StatusSwitchingProtocols {
@@ -61,6 +61,21 @@ func (d *door) invoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.relay(answer)
+}
+
+// blame is e, unless the call failed because the request itself was broken.
+func (x *exchange) blame(e *apperr.Error) *apperr.Error {
+	if x.body == nil || x.r.Context().Err() != nil {
+		return e
+	}
+	broken := x.body.broken()
+	if broken == nil {
+		return e
+	}
+	return &apperr.Error{
+		Reason: apperr.Usage, What: "the request's body ends in the middle", Cause: broken.Error(),
+		Reached: e.Reached, Instance: e.Instance, Err: e,
+	}
 }
 
 // deadline is r's context, ended after the time the client allows.
@@ -232,6 +247,7 @@ type requestBody struct {
 	idle    sync.Cond  // reading has become false
 	reading bool
 	ended   bool // io.EOF was read
+	failed  error
 	closed  bool
 	over    bool // the handler is returning: net/http's objects are gone
 }
@@ -260,12 +276,23 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	b.reading = false
 	b.ended = err == io.EOF
-	if b.closed && err != io.EOF {
+	switch {
+	case err == nil || err == io.EOF:
+	case b.closed:
 		n, err = 0, errBodyClosed
+	default:
+		b.failed = err
 	}
 	b.idle.Broadcast()
 	b.mu.Unlock()
 	return n, err
+}
+
+// broken is what was wrong with the body as the client sent it, or nil.
+func (b *requestBody) broken() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failed
 }
 
 // Close ends a Read under way. The connection is then good for the rest of

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -39,7 +40,22 @@ func (x *exchange) switchProtocols(ctx context.Context, a *invoke.Answer) {
 	if writeSwitching(buffered.Writer, protocol, a.Fields) != nil {
 		return
 	}
-	tunnel(ctx, client, buffered.Reader, a)
+	tunnel(ctx, client, behind(buffered.Reader, client), a)
+}
+
+// behind is what follows the request. The reader that net/http leaves takes the
+// client's half-close for its end and cancels the call, so only what is already
+// in it is taken from it.
+func behind(read *bufio.Reader, client net.Conn) io.Reader {
+	n := read.Buffered()
+	if n == 0 {
+		return client
+	}
+	early, err := read.Peek(n)
+	if err != nil {
+		return client // there was nothing after all
+	}
+	return io.MultiReader(bytes.NewReader(early), client)
 }
 
 func writeSwitching(w *bufio.Writer, protocol string, fields invoke.Fields) error {
@@ -62,7 +78,7 @@ func writeField(w *bufio.Writer, name, value string) {
 	_, _ = w.WriteString(name + ": " + value + "\r\n") // Flush has the error
 }
 
-func tunnel(ctx context.Context, client net.Conn, from *bufio.Reader, a *invoke.Answer) {
+func tunnel(ctx context.Context, client net.Conn, from io.Reader, a *invoke.Answer) {
 	cut := func() {
 		_ = client.Close() // both directions are over
 		_ = a.Body.Close()
