@@ -281,10 +281,29 @@ func (l *links) request(ctx context.Context, cc *link, h *handover, body *stream
 		l.crew.closeBody(c) // there is nothing in it
 	default:
 		req.Body, req.ContentLength = body, c.Length
-		req.Trailer = http.Header{}
+		req.Trailer = announced(c.Fields)
 		body.trailers = req.Trailer
 	}
 	return req
+}
+
+// announced are the trailers that the caller announced, for their values to be
+// put in when the body has ended. The library announces them in its own words.
+func announced(fields invoke.Fields) http.Header {
+	trailers := http.Header{}
+	for _, line := range fields.Values("trailer") {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = strings.Trim(name, " \t"); isTrailer(name) {
+				trailers[http.CanonicalHeaderKey(name)] = nil
+			}
+		}
+	}
+	return trailers
+}
+
+// isTrailer reports whether a field may stand behind a body (RFC 9110 §6.5.1).
+func isTrailer(name string) bool {
+	return isToken(name) && !skipped(name, nil) && !strings.EqualFold(name, "trailer")
 }
 
 // headerOf are the call's fields for the app.
@@ -442,7 +461,7 @@ func (b *streamBody) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF: //nolint:errorlint // Body gives it bare
 		for _, f := range b.call.Body.Trailers() {
-			if isToken(f.Name) && isValue(f.Value) && !skipped(f.Name, nil) {
+			if isTrailer(f.Name) && isValue(f.Value) {
 				b.trailers.Add(f.Name, f.Value)
 			}
 		}

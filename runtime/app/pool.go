@@ -21,10 +21,13 @@ const (
 
 // How long a connection may have been idle to be used. A call that must not be
 // repeated takes only a fresh one, because an app may close an idle connection
-// in the moment it is used. A watcher gives up a little later.
+// in the moment it is used: up to idleTrusted in any case, and up to
+// idleLimitStrict if another one has been seen to live twice as long. A watcher
+// gives up a little later.
 const (
 	idleLimit       = 60 * time.Second
 	idleLimitStrict = time.Second
+	idleTrusted     = 20 * time.Millisecond
 	idleTimeout     = 75 * time.Second
 )
 
@@ -50,6 +53,8 @@ type pool struct {
 	// limit is the shortest time after which the app closed an idle connection.
 	limit   time.Duration
 	limitAt time.Time
+	// lived is the longest that a connection was seen to be idle and open.
+	lived time.Duration
 }
 
 // A conn is one HTTP/1.1 connection to the app. It belongs to one exchange, or
@@ -123,7 +128,14 @@ func (p *pool) popFresh(limit time.Duration) *conn {
 		limit = min(limit, p.limit/2)
 	}
 	n := len(p.idle)
-	if n == 0 || time.Since(p.idle[n-1].idleSince) > limit {
+	if n == 0 {
+		return nil
+	}
+	p.lived = max(p.lived, time.Since(p.idle[0].idleSince))
+	if limit <= idleLimitStrict {
+		limit = min(limit, max(idleTrusted, p.lived/2))
+	}
+	if time.Since(p.idle[n-1].idleSince) > limit {
 		return nil
 	}
 	c := p.idle[n-1]
@@ -243,7 +255,7 @@ func (p *pool) learn(d time.Duration) {
 // one.
 func (p *pool) forget() {
 	p.mu.Lock()
-	p.limit = 0
+	p.limit, p.lived = 0, 0
 	idle := p.idle
 	p.idle = nil
 	p.mu.Unlock()

@@ -217,7 +217,7 @@ func (p *pump) chunks() error {
 func appendLastChunk(b []byte, trailers invoke.Fields) []byte {
 	b = append(b, "0\r\n"...)
 	for _, f := range trailers {
-		if isToken(f.Name) && isValue(f.Value) && !skipped(f.Name, nil) {
+		if isTrailer(f.Name) && isValue(f.Value) {
 			b = appendField(b, f.Name, f.Value)
 		}
 	}
