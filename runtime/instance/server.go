@@ -1,0 +1,213 @@
+package instance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/rundir"
+)
+
+// Bounds of the control socket.
+const (
+	maxConns    = 64
+	maxHead     = 16 << 10
+	headTime    = 5 * time.Second
+	idleTime    = 30 * time.Second
+	writeTime   = 5 * time.Second
+	lookEvery   = 50 * time.Millisecond // how often the state is looked at while stopping
+	heartbeat   = time.Second           // the longest silence of an answer
+	farewell    = 2 * time.Second       // for the last lines, once the instance is over
+	contentJSON = "application/json"
+)
+
+// Serve answers on the registration's socket until ctx ends; the answers to
+// requests to stop get their last line then, so end ctx only once Status says
+// how it went. It opens the socket with mode 0600, opens it again when the
+// registration was restored, and removes it at the end. It returns nil when
+// ctx has ended.
+func Serve(ctx context.Context, r *rundir.Registration, c Control) error {
+	over := make(chan struct{})
+	s := &server{control: c, over: over}
+	srv := &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: headTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHead,
+	}
+	ln, err := listen(ctx, r.Entry().Socket)
+	if err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	serve := func() { served <- srv.Serve(limit(ln)) }
+	go serve()
+	for {
+		select {
+		case <-ctx.Done():
+			close(over)
+			return shutdown(ctx, srv, served)
+		case <-r.Restored():
+			_ = ln.Close() // its path belongs to nobody any more
+			<-served
+			if ln, err = listen(ctx, r.Entry().Socket); err != nil {
+				close(over)
+				return errors.Join(err, srv.Close())
+			}
+			go serve()
+		case err := <-served:
+			close(over)
+			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+		}
+	}
+}
+
+// shutdown waits for the last lines of the answers that are being given.
+func shutdown(ctx context.Context, srv *http.Server, served <-chan error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	if srv.Shutdown(ctx) != nil {
+		_ = srv.Close() // somebody does not read; they are cut off
+	}
+	<-served
+	return nil
+}
+
+// listen opens the socket. What is at path can only be ours or left over: the
+// instance's lock is held.
+func listen(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open the control socket: %w", err)
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("open the control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		_ = ln.Close() // already reporting the first error
+		return nil, fmt.Errorf("open the control socket: %w", err)
+	}
+	return ln, nil
+}
+
+type server struct {
+	control Control
+	over    <-chan struct{} // closed when nothing will change any more
+}
+
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("POST /v1/stop", s.stop)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			// Nothing here takes a body, so nobody has to bound the reading of it.
+			w.Header().Set("Connection", "close")
+			answer(w, http.StatusRequestEntityTooLarge, &apperr.Error{Reason: apperr.Usage, What: "a request here has no body"})
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (s *server) status(w http.ResponseWriter, _ *http.Request) {
+	status := s.control.Status()
+	status.Uptime = time.Since(status.Since)
+	answer(w, http.StatusOK, status)
+}
+
+// stop asks the instance to stop and tells, a JSON object a line, how it goes.
+func (s *server) stop(w http.ResponseWriter, r *http.Request) {
+	now := false
+	if text := r.URL.Query().Get("now"); text != "" {
+		var err error
+		if now, err = strconv.ParseBool(text); err != nil {
+			answer(w, http.StatusBadRequest, &apperr.Error{Reason: apperr.Usage, What: fmt.Sprintf("now is true or false, not %q", text)})
+			return
+		}
+	}
+	n := narrator{server: s, out: w, flush: http.NewResponseController(w), now: now, began: time.Now()}
+	n.before = s.control.Status().Calls
+	if err := s.control.Stop(r.Context(), now); err != nil {
+		answer(w, http.StatusInternalServerError, apperr.From(err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	n.run(r.Context())
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", contentJSON)
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the reader has gone away
+}
+
+// A narrator writes the answer to one request to stop.
+type narrator struct {
+	server *server
+	out    http.ResponseWriter
+	flush  *http.ResponseController
+	now    bool
+	began  time.Time
+	before int // calls in flight when it was asked
+	last   Progress
+	said   time.Time
+}
+
+// run writes a line for each change until the instance is over or the reader
+// has gone.
+func (n *narrator) run(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		over := false
+		select {
+		case <-n.server.over:
+			over = true
+		default:
+		}
+		if !n.say(over) || over {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return // the stopping goes on without an audience
+		case <-n.server.over:
+		case <-tick.C:
+		}
+	}
+}
+
+// say writes a line if there is something new, or nothing was said for long,
+// and reports whether somebody still listens.
+func (n *narrator) say(over bool) bool {
+	status := n.server.control.Status()
+	p := Progress{Calls: status.Calls, Ending: status.Ending}
+	if over {
+		p.Last, p.Phase = true, Over
+		if !n.now && len(p.Killed) == 0 {
+			p.Finished = max(0, n.before-p.Calls)
+		}
+	}
+	fresh := p.Last || p.Calls != n.last.Calls || !p.equal(n.last.Ending) || time.Since(n.said) >= heartbeat
+	if !fresh {
+		return true
+	}
+	n.last, n.said = p, time.Now()
+	p.TookMS = time.Since(n.began).Milliseconds()
+	_ = n.flush.SetWriteDeadline(time.Now().Add(writeTime)) // a socket always can
+	return json.NewEncoder(n.out).Encode(p) == nil && n.flush.Flush() == nil
+}
+
+// limit bounds the connections of ln; more of them wait.
+func limit(ln net.Listener) net.Listener {
+	return &limited{Listener: ln, slots: make(chan struct{}, maxConns), closed: make(chan struct{})}
+}
