@@ -27,6 +27,10 @@ const (
 	// exitTime is how long an instance may take from its last line to its end.
 	exitTime = 30 * time.Second
 
+	// closingTime is how long a process that is killed may take to close its
+	// files.
+	closingTime = 500 * time.Millisecond
+
 	maxAnswer = 1 << 20
 	maxLine   = 1 << 20
 	pollEvery = 10 * time.Millisecond
@@ -102,11 +106,14 @@ func (c *Client) Stop(ctx context.Context, now bool) (Ended, error) {
 		return Ended{Took: time.Since(began)}, nil
 	}
 	if err != nil {
+		if c.goneSoon(ctx) { // it was on its way out already
+			return Ended{Took: time.Since(began)}, nil
+		}
 		return Ended{}, err
 	}
 	defer body.Close()
 	last, err := c.follow(body, func() { watch.Reset(patience) })
-	if err != nil && !c.gone() {
+	if err != nil && !c.goneSoon(ctx) {
 		return Ended{}, c.failed(ctx, err)
 	}
 	watch.Stop()
@@ -215,6 +222,19 @@ func (c *Client) gone() bool {
 	}
 	held, err := filelock.Held(c.entry.Lock)
 	return err == nil && !held
+}
+
+// goneSoon is gone with a moment's patience: the sockets of a process that is
+// killed may close before its lock is free.
+func (c *Client) goneSoon(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, closingTime)
+	defer cancel()
+	for !c.gone() {
+		if !sleep(ctx, pollEvery) {
+			return false
+		}
+	}
+	return true
 }
 
 // awaitEnd waits for the end of the process that has said its last word.

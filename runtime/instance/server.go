@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
@@ -23,9 +24,9 @@ const (
 	headTime    = 5 * time.Second
 	idleTime    = 30 * time.Second
 	writeTime   = 5 * time.Second
-	lookEvery   = 50 * time.Millisecond // how often the state is looked at while stopping
-	heartbeat   = time.Second           // the longest silence of an answer
-	farewell    = 2 * time.Second       // for the last lines, once the instance is over
+	lookEvery   = 100 * time.Millisecond // how often the state is looked at while stopping
+	heartbeat   = time.Second            // the longest silence of an answer
+	farewell    = 2 * time.Second        // for the last lines, once the instance is over
 	contentJSON = "application/json"
 )
 
@@ -54,7 +55,10 @@ func Serve(ctx context.Context, r *rundir.Registration, c Control) error {
 		select {
 		case <-ctx.Done():
 			close(over)
-			return shutdown(ctx, srv, served)
+			s.lastWords()
+			_ = srv.Close() // whoever is left has asked nothing yet
+			<-served
+			return nil
 		case <-r.Restored():
 			_ = ln.Close() // its path belongs to nobody any more
 			<-served
@@ -68,17 +72,6 @@ func Serve(ctx context.Context, r *rundir.Registration, c Control) error {
 			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 		}
 	}
-}
-
-// shutdown waits for the last lines of the answers that are being given.
-func shutdown(ctx context.Context, srv *http.Server, served <-chan error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
-	defer cancel()
-	if srv.Shutdown(ctx) != nil {
-		_ = srv.Close() // somebody does not read; they are cut off
-	}
-	<-served
-	return nil
 }
 
 // listen opens the socket. What is at path can only be ours or left over: the
@@ -101,6 +94,46 @@ func listen(ctx context.Context, path string) (net.Listener, error) {
 type server struct {
 	control Control
 	over    <-chan struct{} // closed when nothing will change any more
+
+	mu        sync.Mutex // guards what follows
+	narrators int
+	quiet     chan struct{} // closed when the last narrator has ended; nil if nobody waits for that
+}
+
+// narrate counts a narrator in; the result counts it out.
+func (s *server) narrate() (ended func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.narrators++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.narrators--; s.narrators == 0 && s.quiet != nil {
+			close(s.quiet)
+			s.quiet = nil
+		}
+	}
+}
+
+// lastWords waits until every answer to a request to stop has its last line. A
+// reader that does not read is not waited for.
+func (s *server) lastWords() {
+	s.mu.Lock()
+	waiting := s.narrators > 0
+	if waiting {
+		s.quiet = make(chan struct{})
+	}
+	quiet := s.quiet
+	s.mu.Unlock()
+	if !waiting {
+		return
+	}
+	t := time.NewTimer(farewell)
+	defer t.Stop()
+	select {
+	case <-quiet:
+	case <-t.C:
+	}
 }
 
 func (s *server) handler() http.Handler {
@@ -135,6 +168,7 @@ func (s *server) stop(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	n := narrator{server: s, out: w, flush: http.NewResponseController(w), now: now, began: time.Now()}
+	defer s.narrate()()
 	n.before = s.control.Status().Calls
 	if err := s.control.Stop(r.Context(), now); err != nil {
 		answer(w, http.StatusInternalServerError, apperr.From(err))
