@@ -166,7 +166,11 @@ func (i *Invoker) send(ctx context.Context, c *Call) (*Answer, error) {
 // cleanAnswer makes sure of an Answer's promises, and that nothing in it
 // claims to come from pillion.
 func cleanAnswer(a *Answer) {
+	protocol := a.Fields.Get("Upgrade")
 	StripHopByHop(&a.Fields)
+	if a.Upgraded != nil && protocol != "" {
+		a.Fields.Add("Upgrade", protocol) // which of those offered the app chose
+	}
 	StripReserved(&a.Fields)
 	if a.Body == nil {
 		a.Body = BytesBody(nil)
