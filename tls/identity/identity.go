@@ -27,6 +27,9 @@ const (
 // DNS-SD, so it bounds an app ID; Dapr's own limit is 64.
 const maxLabel = 63
 
+// maxTrustDomain is the longest trust domain (SPIFFE-ID §2.3).
+const maxTrustDomain = 255
+
 // Rule is the rule for app IDs and namespaces in one sentence, for messages.
 const Rule = "1 to 63 letters, digits, - or _, beginning and ending with a letter or digit"
 
@@ -60,8 +63,8 @@ func CheckNamespace(s string) error {
 
 // CheckTrustDomain returns why s cannot be a trust domain, or nil.
 func CheckTrustDomain(s string) error {
-	if _, err := spiffeid.TrustDomainFromString(s); err != nil || strings.Contains(s, "/") {
-		return fmt.Errorf("%q is not a trust domain: lower-case letters, digits, dots, - or _", s)
+	if _, err := spiffeid.TrustDomainFromString(s); err != nil || strings.Contains(s, "/") || len(s) > maxTrustDomain {
+		return fmt.Errorf("%q is not a trust domain: 1 to %d lower-case letters, digits, dots, - or _", s, maxTrustDomain)
 	}
 	return nil
 }
