@@ -73,7 +73,7 @@ pillion invoke todo-api tasks -d @task.json --timing`,
 	request.text(&o.data, "data", "d", "<body> literal, @file, or @- for stdin")
 	request.text(&o.dataFile, "data-file", "f", "<file> with the body")
 	request.texts(&o.headers, "header", "H", "<header> as 'Name: value'")
-	request.texts(&o.query, "query", "", "<query> a parameter, as name=value")
+	request.texts(&o.query, "query", "", "<pair> a query parameter, as name=value")
 	request.value(&durationValue{}, "timeout", "", "<time> for the whole call [60s to the answer]")
 	answer := group(cmd, "Answer")
 	answer.on(&o.include, "include", "i", "status and headers, too, on stderr")

@@ -107,8 +107,9 @@ func (o *invokeOptions) fields() (invoke.Fields, error) {
 		name, value, found := strings.Cut(h, ":")
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 		if !found || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
-			// The value may be a secret: only the name is shown.
-			return nil, usageError(fmt.Sprintf("--header: %q is not the name of a header", name), "give it as -H 'Name: value'")
+			// What follows the name may be a secret.
+			name, _, _ = strings.Cut(name, " ")
+			return nil, usageError(fmt.Sprintf("--header: %q is not a header", name), "give it as -H 'Name: value'")
 		}
 		if strings.EqualFold(name, "content-length") || strings.EqualFold(name, "transfer-encoding") {
 			return nil, usageError("--header: "+name+" follows from the body", "leave it out")

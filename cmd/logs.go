@@ -72,6 +72,8 @@ pillion logs --since 10m --grep 'error|panic'`,
 	shape.on(&o.times, "time", "", "the time in front of each line")
 	shape.on(&o.noPrefix, "no-prefix", "", "no names in front of merged lines")
 	shape.value(output, "output", "o", "`format`: text, json or raw [text]")
+	// The flag was added above, so this cannot fail.
+	_ = cmd.RegisterFlagCompletionFunc("run", completeRuns(c))
 	return cmd
 }
 

@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -158,8 +159,11 @@ func (l *logChoice) missing(given string, t logTarget, runs []logs.RunInfo, apps
 		}
 	case l.run != 0:
 		e.What = fmt.Sprintf("%s has no run %d", given, l.run)
-		if l.run < 0 {
-			e.What = fmt.Sprintf("%s has no %s that ended", given, ui.Count(-l.run, "run"))
+		switch {
+		case l.run == -1:
+			e.What = given + " has no run that ended"
+		case l.run < 0:
+			e.What = fmt.Sprintf("%s has fewer than %d runs that ended", given, -l.run)
 		}
 		e.Cause = fmt.Sprintf("its runs are %d to %d", runs[0].Run, runs[len(runs)-1].Run)
 		if len(runs) == 1 {
@@ -240,28 +244,65 @@ func (l *logChoice) wants(run logs.RunInfo) bool {
 // completeLogs offers the apps that have logs.
 func completeLogs(c *ui.Console) cobra.CompletionFunc {
 	return func(_ *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		m, err := findMachine(c)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		store, err := logs.Open(m.home.Logs(), logs.Limits{})
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		apps, _ := store.Apps() // without them there is nothing to offer
 		var out []cobra.Completion
-		for _, app := range apps {
-			runs, err := store.Runs(app)
-			if err != nil || len(runs) == 0 || slices.Contains(given, app.Name) {
-				continue
+		for _, run := range completable(c, nil) {
+			if !slices.Contains(given, run.App) {
+				out = append(out, cobra.CompletionWithDesc(run.App, runState(run)))
 			}
-			last := runs[len(runs)-1]
-			text := "live"
-			if last.State != logs.Live {
-				text = strings.TrimSpace("ended " + last.End.Local().Format("15:04") + " " + last.Exit)
-			}
-			out = append(out, cobra.CompletionWithDesc(app.Name, text))
 		}
 		return out, cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// completeRuns offers the runs of the apps that stand there already.
+func completeRuns(c *ui.Console) cobra.CompletionFunc {
+	return func(_ *cobra.Command, given []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		out := []cobra.Completion{cobra.CompletionWithDesc("-1", "the last that ended")}
+		if len(given) == 0 {
+			return out, cobra.ShellCompDirectiveNoFileComp
+		}
+		for _, run := range completable(c, given) {
+			out = append(out, cobra.CompletionWithDesc(strconv.Itoa(run.Run), runState(run)))
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	}
+}
+
+// completable are the latest run of each app, or all runs of the given ones,
+// newest first. What cannot be read is not offered.
+func completable(c *ui.Console, given []string) []logs.RunInfo {
+	m, err := findMachine(c)
+	if err != nil {
+		return nil
+	}
+	store, err := logs.Open(m.home.Logs(), logs.Limits{})
+	if err != nil {
+		return nil
+	}
+	apps, _ := store.Apps()
+	var out []logs.RunInfo
+	for _, app := range apps {
+		if given != nil && !slices.Contains(given, app.Name) {
+			continue
+		}
+		runs, _ := store.Runs(app)
+		if given == nil && len(runs) > 0 {
+			runs = runs[len(runs)-1:]
+		}
+		slices.Reverse(runs)
+		out = append(out, runs...)
+	}
+	return out
+}
+
+// runState is a run in a few words.
+func runState(run logs.RunInfo) string {
+	switch run.State {
+	case logs.Live:
+		return "live since " + run.Start.Local().Format("15:04")
+	case logs.Lost:
+		return "lost " + run.End.Local().Format(time.DateTime)
+	case logs.Ended:
+	}
+	return strings.TrimSpace("ended " + run.End.Local().Format(time.DateTime) + " " + run.Exit)
 }

@@ -37,6 +37,7 @@ func (o logsOptions) printer(c *ui.Console, runs []logs.RunInfo) logPrinter {
 type logRows struct {
 	view  *ui.LogView
 	names bool
+	many  bool      // apps
 	rules bool      // a terminal
 	until time.Time // runs that ended later are not said to have
 
@@ -73,6 +74,7 @@ func newLogRows(c *ui.Console, o logsOptions, runs []logs.RunInfo) *logRows {
 	// Who follows everything may meet other apps: the names are there from the
 	// first line on.
 	r.names = !o.noPrefix && (len(runs) > 1 && (len(apps) > 1 || o.run == "") || o.follow && len(o.apps) != 1)
+	r.many = len(apps) > 1 || len(o.apps) == 0
 	var names []string
 	for _, run := range runs {
 		names = append(names, r.name(run.App, run.Namespace, run.Instance))
@@ -115,6 +117,9 @@ func (r *logRows) line(l logs.Line) error {
 		r.held, r.heldKey = &row, key
 		return nil
 	}
+	if r.names && l.Stream == logs.Pillion {
+		row.Text = bytes.TrimPrefix(l.Text, []byte(l.App+" ")) // it stands in front
+	}
 	return r.view.Row(row)
 }
 
@@ -134,14 +139,14 @@ func (r *logRows) begin(key runKey, l logs.Line) error {
 	if run.Start.IsZero() {
 		run.Start = l.Time // it began while we follow
 	}
-	if !r.names {
-		return r.view.Rule(run.Start, ui.RunName(l.Run), r.view.When(run.Start), shellCommand(run.Command))
+	if last := r.view.Last(); r.names && (last.IsZero() || run.Start.Before(last)) {
+		return nil // it did not begin here
 	}
-	if last := r.view.Last(); !last.IsZero() && !run.Start.Before(last) {
-		name := r.name(l.App, l.Namespace, l.Instance)
-		return r.view.Rule(run.Start, name+" "+ui.RunName(l.Run), r.view.When(run.Start), shellCommand(run.Command))
+	title := ui.RunName(l.Run)
+	if r.names || r.many {
+		title = r.name(l.App, l.Namespace, l.Instance) + " " + title
 	}
-	return nil
+	return r.view.Rule(run.Start, title, r.view.When(run.Start), shellCommand(run.Command))
 }
 
 // ended draws the rule behind a run. Merged, the run's own last line tells.

@@ -1,0 +1,178 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pillion-dev/pillion/internal/rundir"
+)
+
+// waitLimit bounds the waits of stories for a condition.
+const waitLimit = 20 * time.Second
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"pillion": func() { os.Exit(Main(os.Args[1:], OS())) },
+		"echoapp": func() { os.Exit(echoApp(os.Args[1:])) },
+	})
+}
+
+// TestScripts are the command line's behaviour as stories, one script each.
+// UPDATE=1 refreshes the golden texts.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       os.Getenv("UPDATE") != "",
+		Setup:               setUpStory,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"freeport":  freePort,
+			"waitready": waitReady,
+			"waitgone":  waitGone,
+			"waitline":  waitLine,
+			"signal":    signalApp,
+		},
+	})
+}
+
+// setUpStory gives a story a home and a runtime folder of its own.
+func setUpStory(e *testscript.Env) error {
+	// Sockets have short paths, and a test's folder does not.
+	runtime, err := os.MkdirTemp("", "pillion-story")
+	if err != nil {
+		return err
+	}
+	e.Defer(func() { _ = os.RemoveAll(runtime) })
+	home := filepath.Join(e.WorkDir, "home")
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return err
+	}
+	e.Setenv("HOME", home)
+	e.Setenv("PILLION_RUNTIME_DIR", runtime)
+	e.Setenv("NO_COLOR", "1")
+	e.Setenv("LANG", "C.UTF-8")
+	return nil
+}
+
+// freePort sets each variable named to a port nobody has.
+func freePort(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: freeport NAME...")
+	}
+	for _, name := range args {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		ts.Check(err)
+		_, port, err := net.SplitHostPort(ln.Addr().String())
+		ts.Check(err)
+		// All are held until the last is found, so that no two are the same.
+		defer ln.Close()
+		ts.Setenv(name, port)
+	}
+}
+
+// waitReady waits until an instance of each app is ready.
+func waitReady(ts *testscript.TestScript, neg bool, args []string) {
+	for _, app := range args {
+		await(ts, app+" is ready", func() bool {
+			for _, e := range liveIn(ts) {
+				if e.App == app && e.State == "ready" {
+					return true
+				}
+			}
+			return false
+		})
+	}
+}
+
+// waitGone waits until no instance of any of the apps is left.
+func waitGone(ts *testscript.TestScript, neg bool, args []string) {
+	for _, app := range args {
+		await(ts, app+" is gone", func() bool {
+			for _, e := range liveIn(ts) {
+				if e.App == app {
+					return false
+				}
+			}
+			return true
+		})
+	}
+}
+
+// waitLine waits until a file holds a text.
+func waitLine(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitline FILE TEXT")
+	}
+	await(ts, args[0]+" holds "+args[1], func() bool {
+		data, err := os.ReadFile(ts.MkAbs(args[0]))
+		return err == nil && strings.Contains(string(data), args[1])
+	})
+}
+
+// signalApp sends a signal to the pillion that runs an app: signal INT app.
+func signalApp(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: signal NAME APP")
+	}
+	for _, e := range liveIn(ts) {
+		if e.App == args[1] {
+			ts.Check(sendSignal(e.PID, args[0]))
+			return
+		}
+	}
+	ts.Fatalf("%s does not run", args[1])
+}
+
+func liveIn(ts *testscript.TestScript) []rundir.Entry {
+	base := ts.Getenv("PILLION_RUNTIME_DIR")
+	trusts, err := rundir.Trusts(base)
+	ts.Check(err)
+	var all []rundir.Entry
+	for _, trust := range trusts {
+		dir, err := rundir.Open(base, trust)
+		ts.Check(err)
+		entries, err := dir.Entries()
+		ts.Check(err)
+		all = append(all, entries...)
+	}
+	return all
+}
+
+func await(ts *testscript.TestScript, what string, done func() bool) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(waitLimit)
+	for !done() {
+		select {
+		case <-limit:
+			ts.Fatalf("after %v it is not so that %s", waitLimit, what)
+		case <-tick.C:
+		}
+	}
+}
+
+var errUsage = errors.New("usage: echoapp PORT")
+
+// portOf is the port an argument or the environment says.
+func portOf(args []string) (string, error) {
+	if len(args) > 0 {
+		if _, err := strconv.Atoi(args[0]); err != nil {
+			return "", fmt.Errorf("%w: %w", errUsage, err)
+		}
+		return args[0], nil
+	}
+	if port := os.Getenv("PORT"); port != "" {
+		return port, nil
+	}
+	return "", errUsage
+}

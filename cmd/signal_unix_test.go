@@ -1,0 +1,19 @@
+//go:build unix
+
+package cmd
+
+import (
+	"fmt"
+	"syscall"
+)
+
+func sendSignal(pid int, name string) error {
+	signals := map[string]syscall.Signal{
+		"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "HUP": syscall.SIGHUP,
+	}
+	s, ok := signals[name]
+	if !ok {
+		return fmt.Errorf("no signal %s", name)
+	}
+	return syscall.Kill(pid, s)
+}
