@@ -107,7 +107,8 @@ func New(cfg Config) *App {
 	a.pool = newPool(a.place, a.crew)
 	a.links = newLinks(a.place, a.crew)
 	if cfg.Port == 0 && !cfg.Command {
-		a.gate.set(client, a.errNoPort(nil))
+		// From the beginning, so that no change of state is told.
+		a.gate.phase, a.gate.deny, a.gate.told = client, a.errNoPort(nil), states[client]
 	}
 	return a
 }

@@ -1,7 +1,9 @@
 package app
 
 import (
+	"bytes"
 	"io"
+	"strconv"
 
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -30,7 +32,7 @@ func (b *plainBody) Read(p []byte) (int, error) {
 	case b.left == 0:
 		b.err = io.EOF
 		b.finish(true)
-	case err == io.EOF && b.left < 0: //nolint:errorlint // bufio gives it bare
+	case err == io.EOF && b.left < 0:
 		b.err = io.EOF
 		if !b.tunnel {
 			b.finish(true)
@@ -134,28 +136,20 @@ func (b *chunkedBody) next() error {
 // chunkSize reads a chunk's line. Extensions are for the next hop only: they
 // are ignored (RFC 9112 §7.1.1).
 func chunkSize(line []byte) (int64, error) {
-	var size int64
 	digits := 0
-	for _, c := range line {
-		var digit byte
-		switch {
-		case c >= '0' && c <= '9':
-			digit = c - '0'
-		case c >= 'a' && c <= 'f':
-			digit = c - 'a' + 10
-		case c >= 'A' && c <= 'F':
-			digit = c - 'A' + 10
-		case digits > 0 && (c == ';' || c == ' ' || c == '\t' || c == '\r' || c == '\n'):
-			return size, nil
-		default:
-			return 0, malformed("a chunk's size")
-		}
-		if digits++; digits > 15 {
-			return 0, malformed("a chunk's size")
-		}
-		size = size<<4 | int64(digit)
+	for digits < len(line) && isHex(line[digits]) {
+		digits++
 	}
-	return 0, malformed("a chunk's size")
+	rest := bytes.TrimLeft(line[digits:], " \t")
+	extended := len(rest) > 0 && rest[0] == ';'
+	if digits == 0 || digits > 15 || !(extended || isEmptyLine(rest)) {
+		return 0, malformed("a chunk's size")
+	}
+	return strconv.ParseInt(string(line[:digits]), 16, 64)
+}
+
+func isHex(c byte) bool {
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')
 }
 
 func (b *chunkedBody) Close() error {

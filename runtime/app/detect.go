@@ -188,9 +188,8 @@ func (w *watch) none() {
 		ignored = append(ignored, port)
 	}
 	slices.Sort(ignored)
-	if a.gate.move(p, client, a.errNoPort(ignored)) {
-		a.events.add(NoPort{Ignored: ignored})
-	}
+	a.events.add(NoPort{Ignored: ignored}) // before the state it explains
+	a.gate.move(p, client, a.errNoPort(ignored))
 }
 
 // sleep waits for d; false if ctx ended first.

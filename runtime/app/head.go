@@ -181,7 +181,7 @@ func readBlock(br *bufio.Reader, leading int) ([]byte, error) {
 }
 
 func isEmptyLine(line []byte) bool {
-	return len(line) == 1 || (len(line) == 2 && line[0] == '\r')
+	return string(line) == "\n" || string(line) == "\r\n"
 }
 
 func trimCR(line string) string { return strings.TrimSuffix(line, "\r") }

@@ -271,10 +271,13 @@ func frame(head answerHead, verb string) (framing, error) {
 		if len(codings) != 1 || !strings.EqualFold(codings[0], "chunked") {
 			return f, malformed("the transfer coding %s", strconv.Quote(cut(strings.Join(codings, ", "))))
 		}
+		if head.minor == 0 { // faulty framing, §6.1
+			return f, malformed("a transfer coding in HTTP/1.0")
+		}
 		f.chunked = true
 		// A length beside it is overridden; who sends both is not to be trusted
-		// with another request (§6.1), nor is an HTTP/1.0 server that does it.
-		f.keep = f.keep && length < 0 && head.minor > 0
+		// with another request (§6.1).
+		f.keep = f.keep && length < 0
 		return f, nil
 	}
 	if length >= 0 {
@@ -292,10 +295,10 @@ func contentLength(fields invoke.Fields) (int64, error) {
 	for _, value := range fields.Values("content-length") {
 		for part := range strings.SplitSeq(value, ",") {
 			n, err := strconv.ParseUint(strings.Trim(part, " \t"), 10, 63)
-			if err != nil || (length >= 0 && length != int64(n)) { //nolint:gosec // 63 bits
+			if err != nil || (length >= 0 && length != int64(n)) {
 				return 0, malformed("the content length %s", strconv.Quote(cut(value)))
 			}
-			length = int64(n) //nolint:gosec // 63 bits
+			length = int64(n)
 		}
 	}
 	return length, nil

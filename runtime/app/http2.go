@@ -126,7 +126,7 @@ func (l *links) pick() (*link, <-chan struct{}, error) {
 	for _, cc := range l.open {
 		s := cc.State()
 		active := s.StreamsActive + s.StreamsReserved + s.StreamsPending
-		if active < int(s.MaxConcurrentStreams) && cc.ReserveNewRequest() { //nolint:gosec // a count
+		if active < int(s.MaxConcurrentStreams) && cc.ReserveNewRequest() {
 			return cc, nil, nil
 		}
 		if least == nil || active < fewest {
@@ -390,7 +390,7 @@ type streamAnswer struct {
 func (s *streamAnswer) Read(p []byte) (int, error) {
 	n, err := s.res.Body.Read(p)
 	switch {
-	case err == io.EOF: //nolint:errorlint // Body gives it bare
+	case err == io.EOF:
 		s.ended = true
 		s.finish()
 	case err != nil:
@@ -459,7 +459,7 @@ func (b *streamBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.call.Body.Read(p)
 	switch {
-	case err == io.EOF: //nolint:errorlint // Body gives it bare
+	case err == io.EOF:
 		for _, f := range b.call.Body.Trailers() {
 			if isTrailer(f.Name) && isValue(f.Value) {
 				b.trailers.Add(f.Name, f.Value)

@@ -20,7 +20,7 @@ func quiet(c *net.TCPConn) bool {
 	err = raw.Control(func(fd uintptr) {
 		var one [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|msgDontWait)
-		silent = err == syscall.EAGAIN || err == syscall.EINTR //nolint:errorlint // a bare errno
+		silent = err == syscall.EAGAIN || err == syscall.EINTR
 	})
 	return err == nil && silent
 }

@@ -221,7 +221,7 @@ func (p *pool) watch(c *conn) {
 	_, err := c.br.Peek(1)
 	c.fault = err
 	close(c.watched)
-	if p.drop(c) && (err == io.EOF || isReset(err)) { //nolint:errorlint // bufio gives it bare
+	if p.drop(c) && (err == io.EOF || isReset(err)) {
 		p.learn(time.Since(c.idleSince))
 	}
 }
