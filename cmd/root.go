@@ -67,6 +67,7 @@ pillion logs -f`,
 	help.GroupID, help.Annotations = groupMore, map[string]string{noteOrder: "z"}
 	root.SetHelpCommandGroupID(groupMore)
 	root.SetHelpCommand(help)
+	root.InitDefaultHelpCmd()
 	dressTree(root)
 	return root
 }

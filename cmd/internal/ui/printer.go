@@ -238,7 +238,7 @@ func hopName(h apperr.Hop) string {
 // hop. Those of commands have none.
 func isCall(r apperr.Reason) bool {
 	switch r {
-	case apperr.Internal, apperr.Usage, apperr.NoSuchApp, apperr.Cancelled, apperr.OwnConfig,
+	case "", apperr.Internal, apperr.Usage, apperr.NoSuchApp, apperr.Cancelled, apperr.OwnConfig,
 		apperr.PortTaken, apperr.CommandNotFound, apperr.NotExecutable,
 		apperr.TargetMissing, apperr.TargetInvalid, apperr.MethodRefused:
 		return false
