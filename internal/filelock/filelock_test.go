@@ -124,7 +124,7 @@ func TestLockGivesUpWithTheContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Unlock()
+	defer func() { _ = l.Unlock() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := filelock.Lock(ctx, path); !errors.Is(err, context.DeadlineExceeded) {
@@ -172,7 +172,7 @@ func TestLockOfARemovedFileExcludesNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer old.Unlock()
+	defer func() { _ = old.Unlock() }()
 	if err := os.Remove(path); err != nil {
 		t.Skipf("a held file cannot be removed here: %v", err)
 	}
@@ -180,7 +180,7 @@ func TestLockOfARemovedFileExcludesNobody(t *testing.T) {
 	if err != nil {
 		t.Fatalf("TryLock of a new file of the same name = %v", err)
 	}
-	defer l.Unlock()
+	defer func() { _ = l.Unlock() }()
 	if held, err := filelock.Held(path); err != nil || !held {
 		t.Errorf("Held = %v, %v, want true", held, err)
 	}

@@ -82,7 +82,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	defer body.Close()
+	defer func() { _ = body.Close() }() // only read
 	var s Status
 	if err := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(&s); err != nil {
 		return Status{}, c.failed(ctx, err)
@@ -111,7 +111,7 @@ func (c *Client) Stop(ctx context.Context, now bool) (Ended, error) {
 		}
 		return Ended{}, err
 	}
-	defer body.Close()
+	defer func() { _ = body.Close() }() // only read
 	last, err := c.follow(body, func() { watch.Reset(patience) })
 	if err != nil && !c.goneSoon(ctx) {
 		return Ended{}, c.failed(ctx, err)
@@ -191,7 +191,7 @@ func (c *Client) once(ctx context.Context, method, target string) (io.ReadCloser
 	if got.StatusCode == http.StatusOK {
 		return got.Body, nil
 	}
-	defer got.Body.Close()
+	defer func() { _ = got.Body.Close() }() // only read
 	refused := new(apperr.Error)
 	if json.NewDecoder(io.LimitReader(got.Body, maxAnswer)).Decode(refused) != nil || refused.What == "" {
 		return nil, silent(c.entry, "it answered "+got.Status, nil)

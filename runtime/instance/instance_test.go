@@ -220,7 +220,7 @@ func TestStopWaitsForTheSocketOfOneThatStarts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	got := make(chan error, 1)
 	go func() {
 		_, err := instance.Dial(r.Entry()).Status(t.Context())
@@ -328,7 +328,7 @@ func TestIdleConnectionsDoNotDelayTheEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		_, _ = conn.Write([]byte("GET"))
 	}
 	x.end() // hangs until the test's time is up if they did

@@ -25,8 +25,9 @@ const (
 	idleTime    = 30 * time.Second
 	writeTime   = 5 * time.Second
 	lookEvery   = 100 * time.Millisecond // how often the state is looked at while stopping
-	heartbeat   = time.Second            // the longest silence of an answer
-	farewell    = 2 * time.Second        // for the last lines, once the instance is over
+	reopenEvery = time.Second
+	heartbeat   = time.Second     // the longest silence of an answer
+	farewell    = 2 * time.Second // for the last lines, once the instance is over
 	contentJSON = "application/json"
 )
 
@@ -57,14 +58,16 @@ func Serve(ctx context.Context, r *rundir.Registration, c Control) error {
 			close(over)
 			s.lastWords()
 			_ = srv.Close() // whoever is left has asked nothing yet
-			<-served
-			return nil
+			return ended(<-served)
 		case <-r.Restored():
 			_ = ln.Close() // its path belongs to nobody any more
-			<-served
-			if ln, err = listen(ctx, r.Entry().Socket); err != nil {
+			if err := ended(<-served); err != nil {
+				return err
+			}
+			if ln = reopen(ctx, r.Entry().Socket); ln == nil {
 				close(over)
-				return errors.Join(err, srv.Close())
+				s.lastWords()
+				return srv.Close()
 			}
 			go serve()
 		case err := <-served:
@@ -72,6 +75,28 @@ func Serve(ctx context.Context, r *rundir.Registration, c Control) error {
 			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 		}
 	}
+}
+
+// reopen is listen, tried until it works: the app runs on without a control
+// socket. It returns nil when ctx has ended.
+func reopen(ctx context.Context, path string) net.Listener {
+	for {
+		ln, err := listen(ctx, path)
+		if err == nil {
+			return ln
+		}
+		if !sleep(ctx, reopenEvery) {
+			return nil
+		}
+	}
+}
+
+// ended is what the end of a server means that was closed by us.
+func ended(err error) error {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve the control socket: %w", err)
 }
 
 // listen opens the socket. What is at path can only be ours or left over: the

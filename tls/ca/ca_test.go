@@ -70,7 +70,7 @@ func TestIssuerCannotMakeIssuers(t *testing.T) {
 	if !issuer.IsCA || issuer.MaxPathLen != 0 || !issuer.MaxPathLenZero {
 		t.Errorf("issuer: IsCA %v, path length %d, want 0", issuer.IsCA, issuer.MaxPathLen)
 	}
-	years := root.NotAfter.Sub(time.Now()).Hours() / 24 / 365
+	years := time.Until(root.NotAfter).Hours() / 24 / 365
 	if years < 9.9 || years > 10.1 {
 		t.Errorf("root lives for %.1f years, want 10", years)
 	}

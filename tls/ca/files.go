@@ -282,7 +282,7 @@ func (d folder) readSecret(name string) ([]byte, error) {
 
 func (d folder) read(name string) ([]byte, error) {
 	path := filepath.Join(d.dir, name)
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // a file of the CA's folder
 	if errors.Is(err, fs.ErrNotExist) {
 		e := d.damaged(name, "the other files of the CA are there", err)
 		e.What = path + " is missing"
@@ -291,7 +291,7 @@ func (d folder) read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {
 	case err != nil:
@@ -320,8 +320,7 @@ func newCAHint(dir string) string {
 
 func unreadable(path string, err error) error {
 	cause := err
-	var failed *fs.PathError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		cause = failed.Err
 	}
 	return &apperr.Error{

@@ -94,7 +94,7 @@ func TestEachDamagedFileIsNamedAndNothingIsOverwritten(t *testing.T) {
 				}
 				// A pair that does not fit may be blamed on either half.
 				either := strings.TrimSuffix(strings.TrimSuffix(name, ".crt"), ".key")
-				if !strings.Contains(e.What, filepath.Join(dir, either)) && !(name == "ca.crt" && strings.Contains(e.Error(), name)) {
+				if !strings.Contains(e.What, filepath.Join(dir, either)) && (name != "ca.crt" || !strings.Contains(e.Error(), name)) {
 					t.Errorf("the error does not name %s: %v", name, e)
 				}
 				if !strings.Contains(e.Hint, "rm -r "+dir) {
@@ -227,7 +227,7 @@ func TestEnsureWaitsOnlyAsLongAsItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Unlock()
+	defer func() { _ = lock.Unlock() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, _, err := ca.Ensure(ctx, dir, ca.Options{}); !errors.Is(err, context.DeadlineExceeded) {

@@ -155,7 +155,7 @@ func unmake(dir string, written []file) {
 
 // create writes a file that must not exist and forces it to the disk.
 func create(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // a file of the CA's folder
 	if err != nil {
 		return err
 	}
@@ -209,8 +209,7 @@ func pemKey(p pair) ([]byte, error) {
 // cannotKeep is the error of a folder that cannot be written.
 func cannotKeep(dir string, err error) error {
 	cause := err
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		cause = path.Err
 	}
 	return &apperr.Error{

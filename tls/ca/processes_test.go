@@ -90,7 +90,9 @@ func TestKilledMakersLeaveNothingBroken(t *testing.T) {
 			}
 		}
 		_ = cmd.Process.Kill()
-		<-ended
+		if err := <-ended; err == nil {
+			t.Log("the maker was faster than the kill")
+		}
 		ensure(t, dir, ca.Options{})
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)

@@ -31,10 +31,10 @@ func checkRequest(der []byte) (*x509.CertificateRequest, error) {
 	}
 	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
-		return nil, fmt.Errorf("certificate request: %v", err)
+		return nil, fmt.Errorf("certificate request: %w", err)
 	}
 	if err := csr.CheckSignature(); err != nil {
-		return nil, fmt.Errorf("certificate request: %v", err)
+		return nil, fmt.Errorf("certificate request: %w", err)
 	}
 	switch key := csr.PublicKey.(type) {
 	case *ecdsa.PublicKey:

@@ -39,8 +39,7 @@ func Explain(err error, peer identity.ID) *apperr.Error {
 	if err == nil {
 		return nil
 	}
-	var known *apperr.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*apperr.Error](err); ok {
 		return known
 	}
 	name := nameOf(peer)

@@ -79,7 +79,7 @@ func TestRefusalOfOurCertificateShowsAtTheFirstRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn := tls.Client(raw, cfg)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if err := conn.HandshakeContext(t.Context()); err != nil {
 		t.Fatalf("Handshake = %v: the refusal came earlier than TLS 1.3 has it", err)
 	}

@@ -73,7 +73,10 @@ func TestStrangersReachNothing(t *testing.T) {
 			t.Errorf("%s: was served", name)
 		}
 		select {
-		case <-p.errors:
+		case err := <-p.errors:
+			if err == nil {
+				t.Errorf("%s: refused without a reason", name)
+			}
 		case who := <-p.met:
 			t.Errorf("%s: was taken for %s", name, who)
 		}
@@ -91,7 +94,7 @@ func plain(t *testing.T, addr string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if _, err := conn.Write([]byte("POST /notify HTTP/1.1\r\nHost: x\r\n\r\nsecret")); err != nil {
 		return err
 	}
@@ -125,7 +128,9 @@ func TestServerShowsNoCertificateToTheUninitiated(t *testing.T) {
 		if err == nil || seen != 0 {
 			t.Errorf("%s: error %v, %d certificates seen, want an error and none", name, err, seen)
 		}
-		<-p.errors
+		if err := <-p.errors; err == nil {
+			t.Errorf("%s: refused without a reason", name)
+		}
 	}
 	unnamed := listen(t, callee.Server(mtls.ServerOptions{NextProtos: []string{proto}}))
 	if _, err := call(t.Context(), unnamed.addr, callee.Client(callee.ID(), label, proto)); err == nil {

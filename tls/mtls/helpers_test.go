@@ -89,7 +89,7 @@ func listen(t *testing.T, cfg *tls.Config) *peer {
 }
 
 func (p *peer) serve(conn *tls.Conn) {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	if err := conn.Handshake(); err != nil {
 		p.errors <- err
@@ -117,7 +117,7 @@ func call(ctx context.Context, addr string, cfg *tls.Config) (tls.ConnectionStat
 		return tls.ConnectionState{}, err
 	}
 	conn := tls.Client(raw, cfg)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return tls.ConnectionState{}, err
