@@ -1,0 +1,166 @@
+package mdns
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/pillion-dev/pillion/discovery"
+)
+
+// A scope is how far names go: this machine, or the networks it is on. Each
+// has keys of its own, so that neither hears the other.
+type scope struct {
+	lan   bool
+	keys  *keys
+	zone  *zone
+	cache *cache
+	// rounds are when a question is sent, from the first; patience is when an
+	// answer is not waited for any more. After a first answer others are
+	// waited for linger long.
+	rounds   []time.Duration
+	patience time.Duration
+	linger   time.Duration
+}
+
+func newScope(lan bool, k *keys, c *cache, z *zone) *scope {
+	s := &scope{lan: lan, keys: k, cache: c, zone: z}
+	if lan {
+		s.rounds = []time.Duration{0, 20 * time.Millisecond, 80 * time.Millisecond}
+		s.patience, s.linger = 250*time.Millisecond, 3*time.Millisecond
+	} else {
+		s.rounds = []time.Duration{0, 10 * time.Millisecond}
+		s.patience, s.linger = 30*time.Millisecond, 500*time.Microsecond
+	}
+	return s
+}
+
+// interfaces are those the scope sends on.
+func (s *scope) interfaces() ([]net.Interface, error) {
+	if !s.lan {
+		lo, err := loopback()
+		if err != nil {
+			return nil, err
+		}
+		return []net.Interface{*lo}, nil
+	}
+	lan, err := lanInterfaces()
+	if err != nil {
+		return nil, err
+	}
+	s.zone.at(addressesOfAll(lan))
+	plain := make([]net.Interface, 0, len(lan))
+	for _, i := range lan {
+		plain = append(plain, i.Interface)
+	}
+	return plain, nil
+}
+
+// announce tells everybody in the scope what an instance says of itself.
+func (s *scope) announce(a discovery.Announcement, epoch time.Time) error {
+	ifaces, err := s.interfaces()
+	if err != nil || len(ifaces) == 0 {
+		return err
+	}
+	s.zone.mu.Lock()
+	machine := s.zone.machine
+	s.zone.mu.Unlock()
+	r := s.zone.make(a, epoch, machine)
+	if r.state == gone {
+		s.zone.present(nil, r.instance)
+	} else {
+		s.zone.present(&r, "")
+	}
+	out, err := newSender(s.lan)
+	if err != nil {
+		return err
+	}
+	defer out.close()
+	label := discovery.Label(s.keys.label, r.Key)
+	return out.multicast(s.keys.responses(func(record) string { return label }, []record{r}), ifaces)
+}
+
+// ask asks for key and, from the second time on, for everybody, so that
+// a name that was mistyped can be told from those that run. It returns when
+// the patience is exhausted, or soon after found is true.
+func (s *scope) ask(ctx context.Context, key discovery.Key, found func() bool) error {
+	ifaces, err := s.interfaces()
+	if err != nil || len(ifaces) == 0 {
+		return err
+	}
+	socket, err := newSender(s.lan)
+	if err != nil {
+		return err
+	}
+	defer socket.close()
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	// A read does not know the context: its end is a deadline in the past.
+	stop := context.AfterFunc(ctx, func() { _ = socket.conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+
+	began := time.Now()
+	label := discovery.Label(s.keys.label, key)
+	for i := range s.rounds {
+		labels := []string{label}
+		if i > 0 {
+			labels = append(labels, s.keys.every)
+		}
+		packet, err := question(labels...)
+		if err != nil {
+			return err
+		}
+		if err := socket.multicast([][]byte{packet}, ifaces); err != nil {
+			return err
+		}
+		until := began.Add(s.patience)
+		if i+1 < len(s.rounds) {
+			until = began.Add(s.rounds[i+1])
+		}
+		if s.hear(ctx, socket, until, found) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// hear takes in answers until a moment, and a little less once found is true.
+func (s *scope) hear(ctx context.Context, socket *sender, until time.Time, found func() bool) bool {
+	buf := make([]byte, 1<<16)
+	done := false
+	for ctx.Err() == nil {
+		if err := socket.conn.SetReadDeadline(until); err != nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			break // it ended before the deadline was set
+		}
+		n, _, err := socket.conn.ReadFromUDP(buf)
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			break
+		}
+		if err != nil {
+			continue // an ICMP error of an earlier packet
+		}
+		m, err := parse(buf[:n])
+		if err != nil {
+			continue
+		}
+		s.take(m)
+		if !done && found() {
+			done = true
+			until = time.Now().Add(s.linger)
+		}
+	}
+	return done || ctx.Err() != nil
+}
+
+// take puts what a packet says of our instances into the cache.
+func (s *scope) take(m *message) (news bool) {
+	for _, r := range s.keys.read(m) {
+		news = s.cache.add(s.keys, r, time.Now()) || news
+	}
+	return news
+}
