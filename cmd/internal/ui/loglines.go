@@ -257,7 +257,7 @@ func (v *LogView) Rule(at time.Time, facts ...string) error {
 			kept = append(kept, v.theme.Text(Printable(f)))
 		}
 	}
-	text := v.theme.CutEnd(strings.Join(kept, v.theme.Sep()), max(1, width-6))
+	text := v.theme.CutEnd(strings.Join(kept, v.theme.Sep()), max(1, width-5)) // and a dash behind it
 	rule := strings.Repeat(dash, 2) + " " + text + " "
 	rule += strings.Repeat(dash, max(0, width-Cells(rule)))
 	return v.write(end, v.theme.Paint(ToneMuted, strings.TrimRight(rule, " ")), "\n")
