@@ -7,15 +7,16 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
 	// stopPatience is how long programs that tidy up before they are suspended
 	// have for it.
 	stopPatience = 50 * time.Millisecond
-	// orphanPatience is how long we wait to be suspended: the system does not
-	// do it where no shell could wake us again.
-	orphanPatience = 200 * time.Millisecond
+	// wakePatience is how long after being woken we wait to be told of it.
+	wakePatience = 200 * time.Millisecond
 )
 
 // watchSignals handles the signals of a job at a terminal: its size, being
@@ -38,11 +39,11 @@ func (p *Process) watchSignals(ready chan<- struct{}) {
 		case <-p.ending:
 			return
 		case <-key:
-			p.suspend(c, 0) // our whole job, as the terminal would
+			p.suspend(c, true)
 		case s := <-c:
 			switch s {
 			case syscall.SIGTSTP:
-				p.suspend(c, os.Getpid()) // whoever sent it told the others
+				p.suspend(c, false) // whoever sent it has told the others
 			case syscall.SIGWINCH, syscall.SIGCONT:
 				p.resume()
 			}
@@ -51,24 +52,52 @@ func (p *Process) watchSignals(ready chan<- struct{}) {
 }
 
 // suspend stops the app, gives the terminal back, and stops us, until we are
-// woken.
-func (p *Process) suspend(c chan os.Signal, target int) {
+// woken. With the key it stops our whole job, as the terminal would have done.
+func (p *Process) suspend(c chan os.Signal, key bool) {
 	p.pauseTree()
 	if p.pl.keys != nil {
 		p.pl.keys.pause()
 	}
-	signal.Reset(syscall.SIGTSTP)
-	_ = syscall.Kill(target, syscall.SIGTSTP) // to ourselves
-	p.awaitWake(c)
+	signal.Reset(syscall.SIGTSTP) // it would come back to us
+	if key {
+		_ = syscall.Kill(0, syscall.SIGTSTP) // ourselves at least
+	}
+	// Go does not give a signal its default meaning back, so it is one that
+	// cannot be caught; and nothing may stop us where nobody wakes us.
+	if hasShell() {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) // ourselves
+		p.awaitWake(c)
+	}
 	signal.Notify(c, syscall.SIGTSTP)
 	p.signalTree(syscall.SIGCONT)
 	p.resume()
 }
 
-// awaitWake returns when we have been stopped and woken, or have not been
-// stopped.
+// hasShell reports whether our job belongs to somebody in our session who
+// handles it: the first ancestor outside of our process group. The system asks
+// the same before a terminal's signal stops a job.
+func hasShell() bool {
+	session, err := unix.Getsid(0)
+	if err != nil {
+		return false
+	}
+	const depth = 64
+	pid := os.Getppid()
+	for range depth {
+		if sid, err := unix.Getsid(pid); err != nil || sid != session {
+			return false
+		}
+		if group, err := unix.Getpgid(pid); err != nil || group != unix.Getpgrp() {
+			return err == nil
+		}
+		pid = parentOf(pid)
+	}
+	return false
+}
+
+// awaitWake returns when we have been stopped and woken.
 func (p *Process) awaitWake(c <-chan os.Signal) {
-	limit := time.After(orphanPatience)
+	limit := time.After(wakePatience)
 	for {
 		select {
 		case s := <-c:

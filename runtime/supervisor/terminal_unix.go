@@ -177,10 +177,10 @@ func (t *typing) bytes(b []byte) error {
 		if act, echo := t.key(c, now); act != nil {
 			t.pass(b[from:i])
 			from = i + 1
-			act()
 			if now.Lflag&(syscall.ECHO|syscall.ECHOCTL) == syscall.ECHO|syscall.ECHOCTL {
 				t.term.out.tryWrite([]byte(echo + "\n"))
 			}
+			act()
 		}
 	}
 	t.pass(b[from:])

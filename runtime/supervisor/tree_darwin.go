@@ -45,6 +45,14 @@ func treeOf(root, group int) []Proc {
 	return tree
 }
 
+func parentOf(pid int) int {
+	one, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	if err != nil {
+		return 0
+	}
+	return int(one.Eproc.Ppid)
+}
+
 // ourBinary is the program we are.
 func ourBinary() (string, error) { return os.Executable() }
 

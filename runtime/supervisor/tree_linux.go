@@ -79,9 +79,29 @@ func orphans() []int {
 	return pids
 }
 
-// isGuard reports whether a child is another app's guard. A guard's zombie is
-// its own owner's to reap.
-func isGuard(s stat) bool { return s.name == guard.Name && s.pid == s.session }
+// isGuard reports whether a child of ours is the guard of another app, or is
+// about to become one: until it has executed our binary anew it looks like us.
+// A guard's zombie is its own owner's to reap.
+func isGuard(s stat) bool {
+	if s.pid != s.session {
+		return false
+	}
+	line := readCommand(s.pid)
+	return line == guard.Name+"\x00" || s.name == guard.Name || line == readCommand(os.Getpid())
+}
+
+func readCommand(pid int) string {
+	line, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
+	if err != nil {
+		return ""
+	}
+	return string(line)
+}
+
+func parentOf(pid int) int {
+	s, _ := readStat(pid) // gone: 0 is in no session of ours
+	return s.ppid
+}
 
 // A stat is what is needed of /proc/<pid>/stat.
 type stat struct {
