@@ -16,7 +16,7 @@ func DeriveAppID(folder string) string {
 	var out strings.Builder
 	for _, r := range filepath.Base(folder) {
 		switch {
-		case r < 0x80 && (r == '-' || r == '_' || isAlphanumeric(byte(r))):
+		case r == '-' || r == '_' || isAlphanumeric(r):
 			out.WriteRune(r)
 		case out.Len() > 0 && !strings.HasSuffix(out.String(), "-"):
 			out.WriteByte('-')
@@ -33,6 +33,6 @@ func DeriveAppID(folder string) string {
 	return id
 }
 
-func isAlphanumeric(c byte) bool {
+func isAlphanumeric(c rune) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }

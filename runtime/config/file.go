@@ -67,8 +67,7 @@ func readBounded(path string) ([]byte, error) {
 
 // bare is the reason inside a path error.
 func bare(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err
 	}
 	return err

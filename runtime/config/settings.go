@@ -79,25 +79,31 @@ func Resolve(given Given, getenv func(string) string, file File) (Sidecar, error
 	}
 	var errs []error
 	for _, s := range settings {
-		if values, ok := given[s.flag]; ok && s.flag != "" {
-			if err := s.set(&c, values); err != nil {
-				errs = append(errs, usage("--"+s.flag, err))
-			}
-			continue
-		}
-		if s.env != "" && getenv(s.env) != "" {
-			if err := s.set(&c, []string{getenv(s.env)}); err != nil {
-				errs = append(errs, usage(s.env+" in the environment", err))
-			}
-			continue
-		}
-		if v, ok := file.values[s.key]; ok && s.key != "" {
-			if err := s.set(&c, v.values); err != nil {
-				errs = append(errs, file.problem(v.line, v.column, s.key+": "+err.Error(), ""))
-			}
-		}
+		errs = append(errs, s.resolve(&c, given, getenv, file))
 	}
 	return c, errors.Join(errs...)
+}
+
+// resolve sets c's field from the first place that says something.
+func (s setting) resolve(c *Sidecar, given Given, getenv func(string) string, file File) error {
+	if values, ok := given[s.flag]; ok && s.flag != "" {
+		if err := s.set(c, values); err != nil {
+			return usage("--"+s.flag, err)
+		}
+		return nil
+	}
+	if s.env != "" && getenv(s.env) != "" {
+		if err := s.set(c, []string{getenv(s.env)}); err != nil {
+			return usage(s.env+" in the environment", err)
+		}
+		return nil
+	}
+	if v, ok := file.values[s.key]; ok && s.key != "" {
+		if err := s.set(c, v.values); err != nil {
+			return file.problem(v.line, v.column, s.key+": "+err.Error(), "")
+		}
+	}
+	return nil
 }
 
 // usage is a value given in the wrong form.

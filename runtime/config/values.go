@@ -28,7 +28,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	if err != nil {
 		return 0, notDuration(s)
 	}
-	total := time.Duration(n) * 24 * time.Hour //nolint:gosec // 16 bits of days fit
+	total := time.Duration(n) * 24 * time.Hour
 	if rest != "" {
 		d, err := time.ParseDuration(rest)
 		if err != nil || d < 0 {
@@ -75,7 +75,7 @@ func ParsePort(s string) (uint16, error) {
 	if err != nil || n < -1 || n > math.MaxUint16 {
 		return 0, fmt.Errorf("%q is not a port: 1 to 65535", s)
 	}
-	return uint16(max(0, n)), nil //nolint:gosec // checked above
+	return uint16(max(0, n)), nil
 }
 
 // ParseBool reads true or false.

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -107,7 +108,8 @@ func (t *Theme) Moment(at, now time.Time) string {
 		return Stamp(at)
 	}
 	at, now = at.Local(), now.Local()
-	switch dayOf(at).Sub(dayOf(now)).Round(24*time.Hour) / (24 * time.Hour) {
+	// A day is not always 24 hours, so the difference is rounded.
+	switch days := dayOf(at).Sub(dayOf(now)).Hours() / 24; math.Round(days) {
 	case 0:
 		return at.Format("15:04")
 	case 1:

@@ -3,6 +3,7 @@ package ui
 import (
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
@@ -59,7 +60,7 @@ func (p *Printer) Paragraph(text string) {
 		p.Line(p.Text(text))
 		return
 	}
-	p.Line(strings.Join(fold(strings.Fields(p.Text(text)), p.Theme.Prose(), p.Theme.Prose()), "\n"))
+	p.Line(strings.Join(fold(strings.Fields(p.Text(text)), p.Prose(), p.Prose()), "\n"))
 }
 
 // Say writes one `pillion:` line: facts in a fixed order, joined by ` · `. On
@@ -234,14 +235,13 @@ func hopName(h apperr.Hop) string {
 	return string(h)
 }
 
-// isCall reports whether errors of this reason are failed calls, which have a
-// hop. Those of commands have none.
-func isCall(r apperr.Reason) bool {
-	switch r {
-	case "", apperr.Internal, apperr.Usage, apperr.NoSuchApp, apperr.Cancelled, apperr.OwnConfig,
-		apperr.PortTaken, apperr.CommandNotFound, apperr.NotExecutable,
-		apperr.TargetMissing, apperr.TargetInvalid, apperr.MethodRefused:
-		return false
-	}
-	return true
+// notCalls are the reasons of commands, which have no hop.
+var notCalls = []apperr.Reason{
+	"", apperr.Internal, apperr.Usage, apperr.NoSuchApp, apperr.Cancelled, apperr.OwnConfig,
+	apperr.PortTaken, apperr.CommandNotFound, apperr.NotExecutable,
+	apperr.TargetMissing, apperr.TargetInvalid, apperr.MethodRefused,
 }
+
+// isCall reports whether errors of this reason are failed calls, which have a
+// hop.
+func isCall(r apperr.Reason) bool { return !slices.Contains(notCalls, r) }

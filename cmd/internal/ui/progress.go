@@ -2,6 +2,7 @@ package ui
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 )
@@ -77,12 +78,5 @@ func (p *Printer) told(said bool, took time.Duration, text func(time.Duration) [
 
 // oneRow is facts cut to the width, so that rewriting it leaves nothing behind.
 func (p *Printer) oneRow(facts []string) string {
-	row := prefix
-	for i, fact := range facts {
-		if i > 0 {
-			row += p.Sep()
-		}
-		row += p.Text(fact)
-	}
-	return p.Muted.Render(p.CutEnd(row, p.Width-1))
+	return p.Muted.Render(p.CutEnd(prefix+p.Text(strings.Join(facts, p.Sep())), p.Width-1))
 }

@@ -31,8 +31,7 @@ func (e *Exit) Unwrap() error { return e.Err }
 // the process's exit status.
 func (c *Console) Report(err error) int {
 	status := -1
-	var exit *Exit
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*Exit](err); ok {
 		status, err = exit.Status, exit.Err
 	}
 	if err == nil {
@@ -69,7 +68,7 @@ func isMarked(err error) bool {
 
 // each takes joined errors apart.
 func each(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // this error, not what it wraps
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}

@@ -158,7 +158,7 @@ func (t *Theme) MoreHues(have map[string]lipgloss.Style, apps []string) map[stri
 		}
 		h := fnv.New32a()
 		_, _ = io.WriteString(h, app) // a hash does not fail
-		i := int(h.Sum32() % uint32(len(hues)-1))
+		i := int(h.Sum32()>>1) % (len(hues) - 1)
 		for taken[i] > len(out)/len(hues) {
 			i = (i + 1) % len(hues)
 		}

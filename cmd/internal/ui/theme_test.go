@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -14,9 +15,7 @@ func TestThemeDressesByStreamAndEnvironment(t *testing.T) {
 	utf8 := map[string]string{"TERM": "xterm-256color", "LANG": "en_US.UTF-8"}
 	with := func(more ...string) map[string]string {
 		out := map[string]string{}
-		for k, v := range utf8 {
-			out[k] = v
-		}
+		maps.Copy(out, utf8)
 		for i := 0; i < len(more); i += 2 {
 			out[more[i]] = more[i+1]
 		}
