@@ -17,7 +17,7 @@ type framing struct {
 	cr    bool   // the last byte was CR
 
 	requestLine bool // has been seen in this head
-	http10      bool
+	old         bool // not HTTP/1.1
 	chunked     bool
 	hasLength   bool
 	length      uint64
@@ -150,7 +150,7 @@ func (f *framing) firstLine(line []byte) bool {
 		return true // net/http refuses it
 	}
 	f.requestLine = true
-	f.http10 = bytes.HasSuffix(line, []byte("HTTP/1.0"))
+	f.old = !bytes.HasSuffix(line, []byte("HTTP/1.1"))
 	return true
 }
 
@@ -167,7 +167,7 @@ func (f *framing) field(line []byte) bool {
 		if bytes.EqualFold(name, []byte("transfer-encoding")) {
 			again := f.chunked
 			f.chunked = true // any other coding is refused by net/http
-			return !again && !f.hasLength && !f.http10
+			return !again && !f.hasLength && !f.old
 		}
 	case len("upgrade"):
 		if bytes.EqualFold(name, []byte("upgrade")) {

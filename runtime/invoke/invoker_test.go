@@ -237,7 +237,9 @@ func TestTheCallerIsWhoTheSidecarSays(t *testing.T) {
 			return a, err
 		}
 		i := newInvoker(t, newTable(instance("i1", discovery.Ready)),
-			meshFunc(func(ctx context.Context, _ discovery.Endpoint, c *invoke.Call) (*invoke.Answer, error) { return keep(ctx, c) }),
+			meshFunc(func(ctx context.Context, _ discovery.Endpoint, c *invoke.Call) (*invoke.Answer, error) {
+				return keep(ctx, c)
+			}),
 			func(o *invoke.Options) { o.Local = invoke.HandlerFunc(keep) })
 		c := call("")
 		c.Target.App = target

@@ -1,0 +1,109 @@
+package httpapi_test
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pillion-dev/pillion/runtime/httpapi"
+	"github.com/pillion-dev/pillion/runtime/invoke"
+)
+
+const nobody = 65534
+
+// curlAs runs curl as another user.
+func curlAs(t *testing.T, uid uint32, args ...string) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root to be somebody else")
+	}
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("needs curl")
+	}
+	cmd := exec.CommandContext(t.Context(), curl, append([]string{"-si", "--max-time", "5"}, args...)...)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("curl: %v: %s", err, out)
+	}
+	return string(out)
+}
+
+func TestOtherUsersAreRefused(t *testing.T) {
+	t.Parallel()
+	four := serve(t, httpapi.Config{})
+	ln, err := net.Listen("tcp", "[::]:0")
+	if err != nil {
+		t.Skip("no IPv6: ", err)
+	}
+	serveOn(t, httpapi.Config{}, ln)
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := serve(t, httpapi.Config{AllowOtherUsers: true})
+	for url, want := range map[string]string{
+		"http://" + four + callX:                       "HTTP/1.1 403",
+		"http://[::1]:" + port + callX:                 "HTTP/1.1 403",
+		"http://127.0.0.1:" + port + callX:             "HTTP/1.1 403",
+		"http://[::ffff:127.0.0.1]:" + port + callX:    "HTTP/1.1 403",
+		"http://" + four + "/v1.0/healthz":             "HTTP/1.1 403",
+		"http://" + open + callX:                       "HTTP/1.1 200",
+		"http://" + four + "/v1.0/invoke/x/method/y?q": "HTTP/1.1 403",
+	} {
+		got := curlAs(t, nobody, url)
+		if !strings.HasPrefix(got, want) {
+			t.Errorf("nobody at %s: %s, want %s", url, got, want)
+		}
+		if strings.HasSuffix(want, "403") && (!strings.Contains(got, "ERR_USER") || !strings.Contains(got, "--allow-other-users") ||
+			!strings.Contains(got, "uid 65534") || !strings.Contains(got, "Connection: close")) {
+			t.Errorf("the refusal is not explained: %s", got)
+		}
+		if got := curlAs(t, 0, url); strings.HasPrefix(got, "HTTP/1.1 403") {
+			t.Errorf("root at %s: %s", url, got)
+		}
+	}
+	if got := curlAs(t, nobody, "--http2-prior-knowledge", "http://"+four+callX); !strings.HasPrefix(got, "HTTP/2 403") {
+		t.Errorf("nobody with HTTP/2: %s", got)
+	}
+}
+
+// A socket that its process has closed belongs to uid 0 as the kernel tells it;
+// that must not make a request of anybody root's.
+func TestARequestLeftBehindIsNotRoots(t *testing.T) {
+	t.Parallel()
+	hold := make(chan struct{})
+	reached := make(chan string, 2)
+	addr := serve(t, httpapi.Config{MaxConns: 1, Invoke: invoke.HandlerFunc(func(ctx ctxT, c *invoke.Call) (*invoke.Answer, error) {
+		reached <- c.Path
+		if c.Path == "/hold" {
+			<-hold
+		}
+		return reflectCall(ctx, c)
+	})})
+	first := dial(t, addr) // the only connection the door takes
+	first.send(t, get("GET", "/v1.0/invoke/app/method/hold", "Connection: close"))
+	<-reached
+	second := dial(t, addr)
+	second.send(t, get("POST", "/v1.0/invoke/app/method/forged"))
+	_ = second.Close() // before anybody could look whose it is
+	close(hold)
+	if resp, _ := first.response(t, "GET"); resp.StatusCode != http.StatusOK {
+		t.Errorf("%d", resp.StatusCode)
+	}
+	_ = first.Close()
+	if resp, _ := ask(t, addr, get("GET", "/v1.0/healthz")); resp.StatusCode != http.StatusNoContent {
+		t.Errorf("afterwards: %d", resp.StatusCode)
+	}
+	select {
+	case path := <-reached:
+		t.Errorf("%s was carried out", path)
+	default:
+	}
+}
