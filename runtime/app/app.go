@@ -205,10 +205,10 @@ func (a *App) take(ctx context.Context, t *trip) (*invoke.Answer, error) {
 	t.sent = time.Now()
 	h := handover{call: t.call, token: a.cfg.Token, wrote: func() {
 		t.wrote.Store(true)
-		a.gate.pass(&t.ticket)
 		if t.call.Reached != nil {
 			t.call.Reached()
 		}
+		a.gate.pass(&t.ticket)
 	}, ended: func() {
 		a.slots.release()
 		a.open.Add(-1)
@@ -250,6 +250,10 @@ func (a *App) Port() uint16 { return a.place.port() }
 // Inflight is how many calls the app has or will get: from Serve until the
 // answer's body has ended.
 func (a *App) Inflight() int { return int(a.open.Load()) }
+
+// Stale is how many calls met an HTTP/1.1 connection that the app closed in the
+// moment it was used.
+func (a *App) Stale() int { return int(a.pool.stale.Load()) }
 
 // Exited says that the app's process has ended; status says how, in the words
 // of a sentence such as "exit status 1". Calls that wait fail at once, and so

@@ -131,7 +131,7 @@ func raw(t testing.TB, f func(net.Conn)) uint16 {
 			if err != nil {
 				return
 			}
-			conns.Go(func() { defer c.Close(); f(c) })
+			conns.Go(func() { defer func() { _ = c.Close() }(); f(c) })
 		}
 	})
 	t.Cleanup(func() { _ = ln.Close(); conns.Wait() })
@@ -289,7 +289,9 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 	calls.Wait()
 	cancel()
-	<-done
+	if err := <-done; err != nil {
+		t.Errorf("Run = %v", err)
+	}
 	if n := a.Inflight(); n != 0 {
 		t.Errorf("Inflight = %d after the last answer", n)
 	}

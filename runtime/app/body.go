@@ -142,7 +142,7 @@ func chunkSize(line []byte) (int64, error) {
 	}
 	rest := bytes.TrimLeft(line[digits:], " \t")
 	extended := len(rest) > 0 && rest[0] == ';'
-	if digits == 0 || digits > 15 || !(extended || isEmptyLine(rest)) {
+	if digits == 0 || digits > 15 || (!extended && !isEmptyLine(rest)) {
 		return 0, malformed("a chunk's size")
 	}
 	return strconv.ParseInt(string(line[:digits]), 16, 64)

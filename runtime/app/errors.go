@@ -18,13 +18,11 @@ import (
 
 // explain makes err, whatever it is, what the caller is told.
 func (a *App) explain(ctx context.Context, t *trip, err error) *apperr.Error {
-	var told *apperr.Error
-	if errors.As(err, &told) {
+	if told, ok := errors.AsType[*apperr.Error](err); ok {
 		return told
 	}
 	evidence := invoke.Evidence{NotWritten: !t.wrote.Load(), Refused: isRefused(err)}
-	var lapse *lapseError
-	if errors.As(err, &lapse) && lapse.untouched {
+	if lapse, ok := errors.AsType[*lapseError](err); ok && lapse.untouched {
 		evidence.NotWritten = true
 	}
 	out := a.reason(ctx, t, err)
@@ -104,8 +102,7 @@ func (a *App) errContext(ctx context.Context, t *trip) *apperr.Error {
 
 // errAbandoned says why a call that was under way was given up.
 func errAbandoned(cause error) *apperr.Error {
-	var told *apperr.Error
-	if errors.As(cause, &told) {
+	if told, ok := errors.AsType[*apperr.Error](cause); ok {
 		return told
 	}
 	if errors.Is(cause, context.DeadlineExceeded) {
@@ -129,8 +126,7 @@ func roughly(d time.Duration) string {
 
 // errBodyCut says that the app closed the connection within its answer.
 func errBodyCut(err error) error {
-	var body *bodyError
-	if errors.As(err, &body) {
+	if body, ok := errors.AsType[*bodyError](err); ok {
 		return errBody(body)
 	}
 	return &apperr.Error{
@@ -278,12 +274,10 @@ func dialCause(err error) string {
 
 // plainCause is the innermost fact of a network error.
 func plainCause(err error) string {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errno.Error()
 	}
-	var lapse *lapseError
-	if errors.As(err, &lapse) {
+	if lapse, ok := errors.AsType[*lapseError](err); ok {
 		return lapse.err.Error()
 	}
 	return err.Error()

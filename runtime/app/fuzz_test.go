@@ -66,7 +66,7 @@ func ours(t *testing.T, a *app.App) (int, []byte, bool) {
 	if err != nil {
 		return 0, nil, false
 	}
-	defer ans.Body.Close()
+	defer func() { _ = ans.Body.Close() }()
 	body, err := io.ReadAll(ans.Body)
 	return ans.Status, body, err == nil
 }
@@ -81,8 +81,8 @@ func theirs(data []byte) (int, []byte, bool) {
 		if res.StatusCode < 200 {
 			continue
 		}
-		defer res.Body.Close()
 		body, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
 		return res.StatusCode, body, err == nil
 	}
 }

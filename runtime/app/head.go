@@ -157,26 +157,23 @@ const maxLeading = 4
 // before a head are skipped.
 func readBlock(br *bufio.Reader, leading int) ([]byte, error) {
 	block := make([]byte, 0, 512)
+	begins := true // the next bytes are the beginning of a line
 	for {
 		line, err := br.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) && len(block)+len(line) <= maxHead {
-			block = append(block, line...)
+		if begins && isEmptyLine(line) && err == nil {
+			if len(block) > 0 || leading == 0 {
+				return block, nil
+			}
+			leading--
 			continue
 		}
-		if len(block)+len(line) > maxHead {
+		if block = append(block, line...); len(block) > maxHead {
 			return block, malformed("more than %d KiB of header fields", maxHead>>10)
 		}
-		if err != nil {
-			return append(block, line...), err
+		begins = err == nil
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return block, err
 		}
-		if isEmptyLine(line) && (len(block) == 0 || block[len(block)-1] == '\n') {
-			if len(block) == 0 && leading > 0 {
-				leading--
-				continue
-			}
-			return block, nil
-		}
-		block = append(block, line...)
 	}
 }
 
@@ -226,30 +223,38 @@ func parseFields(block string) (invoke.Fields, error) {
 		if line == "" {
 			continue
 		}
-		if line[0] == ' ' || line[0] == '\t' {
-			// RFC 9112 §5.2: a folded line is unfolded by whoever passes it on.
-			if len(fields) == 0 {
-				return nil, malformed("a folded line before the first field")
-			}
-			last := &fields[len(fields)-1]
-			last.Value = strings.TrimRight(last.Value+" "+strings.Trim(line, " \t"), " ")
-			if !isValue(last.Value) {
-				return nil, malformed("control characters in the field %s", last.Name)
-			}
-			continue
+		field, err := parseField(line, &fields)
+		if err != nil {
+			return nil, err
 		}
-		name, value, found := strings.Cut(line, ":")
-		// RFC 9112 §5.1: blanks before the colon are removed from an answer.
-		name, value = strings.TrimRight(name, " \t"), strings.Trim(value, " \t")
-		if !found || !isToken(name) {
-			return nil, malformed("a header line %s", strconv.Quote(cut(line)))
-		}
-		if !isValue(value) {
-			return nil, malformed("control characters in the field %s", name)
-		}
-		fields = append(fields, invoke.Field{Name: name, Value: value})
+		fields = append(fields, field)
 	}
 	return fields, nil
+}
+
+// parseField reads one line. A folded one takes the line before it, which it
+// continues, off fields.
+func parseField(line string, fields *invoke.Fields) (invoke.Field, error) {
+	name, value, found := strings.Cut(line, ":")
+	if line[0] == ' ' || line[0] == '\t' {
+		// RFC 9112 §5.2: a folded line is unfolded by whoever passes it on.
+		last := len(*fields) - 1
+		if last < 0 {
+			return invoke.Field{}, malformed("a folded line before the first field")
+		}
+		before := (*fields)[last]
+		*fields = (*fields)[:last]
+		name, value, found = before.Name, before.Value+" "+strings.Trim(line, " \t"), true
+	}
+	// RFC 9112 §5.1: blanks before the colon are removed from an answer.
+	name, value = strings.TrimRight(name, " \t"), strings.Trim(value, " \t")
+	if !found || !isToken(name) {
+		return invoke.Field{}, malformed("a header line %s", strconv.Quote(cut(line)))
+	}
+	if !isValue(value) {
+		return invoke.Field{}, malformed("control characters in the field %s", name)
+	}
+	return invoke.Field{Name: name, Value: value}, nil
 }
 
 // isToken reports whether s is a token of RFC 9110 §5.6.2.

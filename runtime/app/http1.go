@@ -63,8 +63,8 @@ func (p *pool) exchange(ctx context.Context, h *handover) (*invoke.Answer, error
 	used := c.uses > 0
 	idle := time.Since(c.idleSince)
 	ans, err := p.attempt(ctx, c, h)
-	var lapse *lapseError
-	if !used || ctx.Err() != nil || !errors.As(err, &lapse) || !lapse.silent {
+	lapse, lapsed := errors.AsType[*lapseError](err)
+	if !used || ctx.Err() != nil || !lapsed || !lapse.silent {
 		return ans, err
 	}
 	p.stale.Add(1)
@@ -161,32 +161,34 @@ func (x *exchange) await() (answerHead, error) {
 			return answerHead{}, &lapseError{err: unexpected(err), silent: true}
 		}
 	}
-	silent := true
-	for {
+	for silent := true; ; silent = false {
 		head, started, err := readHead(x.conn.br)
 		if err != nil {
 			return head, &lapseError{err: unexpected(err), silent: silent && !started}
 		}
-		silent = false
-		switch {
-		case head.status == 101:
-			if x.handover.call.Upgrade == "" {
-				return head, malformed("101 Switching Protocols without being asked")
-			}
-			return head, nil
-		case head.status >= 200:
+		if head.status == 101 && x.handover.call.Upgrade == "" {
+			return head, malformed("101 Switching Protocols without being asked")
+		}
+		if head.status == 101 || head.status >= 200 {
 			return head, nil
 		}
-		if head.status == 100 && x.pump != nil {
-			x.pump.proceed()
-		}
-		if inform := x.handover.call.Informational; inform != nil {
-			invoke.StripHopByHop(&head.fields)
-			if err := inform(head.status, head.fields); err != nil {
-				return head, err
-			}
+		if err := x.interim(head); err != nil {
+			return head, err
 		}
 	}
+}
+
+// interim hands on a 1xx answer.
+func (x *exchange) interim(head answerHead) error {
+	if head.status == 100 && x.pump != nil {
+		x.pump.proceed()
+	}
+	inform := x.handover.call.Informational
+	if inform == nil {
+		return nil
+	}
+	invoke.StripHopByHop(&head.fields)
+	return inform(head.status, head.fields)
 }
 
 // answer makes the Answer of a final head.

@@ -22,9 +22,11 @@ const (
 // How long a connection may have been idle to be used. A call that must not be
 // repeated takes only a fresh one, because an app may close an idle connection
 // in the moment it is used: up to idleTrusted in any case, and up to
-// idleLimitStrict if another one has been seen to live twice as long. A watcher
-// gives up a little later.
+// idleLimitStrict if another one has been seen to live idleMargin times as
+// long. The margin is wide because an app that is starved of CPU closes late
+// once, and in time again. A watcher gives up a little later than anybody asks.
 const (
+	idleMargin      = 4
 	idleLimit       = 60 * time.Second
 	idleLimitStrict = time.Second
 	idleTrusted     = 20 * time.Millisecond
@@ -80,44 +82,57 @@ func newPool(p *place, c *crew) *pool { return &pool{place: p, crew: c} }
 // connections it may have.
 func (p *pool) get(ctx context.Context, limit time.Duration) (*conn, error) {
 	for {
-		p.mu.Lock()
-		if p.closed {
-			p.mu.Unlock()
-			return nil, errPoolClosed
-		}
-		if c := p.popFresh(limit); c != nil {
-			p.mu.Unlock()
-			if c.usable() {
-				return c, nil
-			}
-			p.discard(c)
-			continue
-		}
-		if p.open < maxConns {
-			p.open++
-			p.mu.Unlock()
+		c, wait, err := p.pick(limit)
+		switch {
+		case err != nil:
+			return nil, err
+		case wait != nil:
+			return p.await(ctx, wait)
+		case c == nil:
 			return p.dial(ctx)
-		}
-		if len(p.idle) > 0 { // too old for this call: one of them makes room
-			old := p.idle[0]
-			p.idle = p.idle[1:]
-			p.mu.Unlock()
-			_ = old.Close() // it is not needed
-			return p.dial(ctx)
-		}
-		given := make(chan *conn, 1)
-		at := p.waiting.PushBack(given)
-		p.mu.Unlock()
-		select {
-		case c := <-given:
-			if c == nil {
-				return p.dial(ctx)
-			}
+		case c.usable():
 			return c, nil
-		case <-ctx.Done():
-			p.abandon(at, given)
-			return nil, context.Cause(ctx)
 		}
+		p.discard(c)
+	}
+}
+
+// pick returns an idle connection; or, if there are as many as there may be, a
+// place among those who wait; or neither, and the caller may dial.
+func (p *pool) pick(limit time.Duration) (*conn, *list.Element, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, nil, errPoolClosed
+	}
+	if c := p.popFresh(limit); c != nil {
+		return c, nil, nil
+	}
+	switch {
+	case p.open < maxConns:
+		p.open++
+	case len(p.idle) > 0: // too old for this call: one of them makes room
+		_ = p.idle[0].Close() // it is not needed
+		p.idle = p.idle[1:]
+	default:
+		return nil, p.waiting.PushBack(make(chan *conn, 1)), nil
+	}
+	return nil, nil, nil
+}
+
+// await takes the connection, or the permission to dial, that comes to a place
+// among those who wait.
+func (p *pool) await(ctx context.Context, place *list.Element) (*conn, error) {
+	given := place.Value.(chan *conn) //nolint:forcetypeassert // the list's only kind
+	select {
+	case c := <-given:
+		if c == nil {
+			return p.dial(ctx)
+		}
+		return c, nil
+	case <-ctx.Done():
+		p.abandon(place, given)
+		return nil, context.Cause(ctx)
 	}
 }
 
@@ -125,7 +140,7 @@ func (p *pool) get(ctx context.Context, limit time.Duration) (*conn, error) {
 // lock is held.
 func (p *pool) popFresh(limit time.Duration) *conn {
 	if p.limit > 0 && time.Since(p.limitAt) < forgetAfter {
-		limit = min(limit, p.limit/2)
+		limit = min(limit, p.limit/idleMargin)
 	}
 	n := len(p.idle)
 	if n == 0 {
@@ -133,7 +148,7 @@ func (p *pool) popFresh(limit time.Duration) *conn {
 	}
 	p.lived = max(p.lived, time.Since(p.idle[0].idleSince))
 	if limit <= idleLimitStrict {
-		limit = min(limit, max(idleTrusted, p.lived/2))
+		limit = min(limit, max(idleTrusted, p.lived/idleMargin))
 	}
 	if time.Since(p.idle[n-1].idleSince) > limit {
 		return nil

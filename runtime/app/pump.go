@@ -130,14 +130,16 @@ func (p *pump) run() {
 	} else {
 		err = p.plain(p.call.Length)
 	}
-	var unreadable *bodyError
-	if errors.As(err, &unreadable) {
+	if _, unreadable := errors.AsType[*bodyError](err); unreadable {
 		p.fail(err)
 	}
 	// Any other error is the app's: it may have answered all the same.
 }
 
 func (p *pump) waitFor100() bool {
+	if !p.call.Expect {
+		return true
+	}
 	timer := time.NewTimer(continueWait)
 	defer timer.Stop()
 	select {

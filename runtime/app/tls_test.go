@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"io"
+	"log"
 	"math/big"
 	"net/http"
 	"testing"
@@ -25,7 +27,7 @@ func serveTLS(t *testing.T, protocols []string, h http.Handler) uint16 {
 		t.Fatal(err)
 	}
 	ln := listen(t)
-	srv := &http.Server{Handler: h, TLSConfig: &tls.Config{
+	srv := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{
 		NextProtos: protocols, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
 	}, Protocols: new(http.Protocols)}
 	srv.Protocols.SetHTTP1(true)
