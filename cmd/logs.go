@@ -109,41 +109,62 @@ func runLogs(ctx context.Context, c *ui.Console, o logsOptions) error {
 		query.Next = choice.newer
 	}
 	query.Logger = slog.New(sayHandler{c.Err})
-	out := o.printer(c, query.Runs)
-	err = showLogs(ctx, c, store, query, o, out)
+	show := logShow{c: c, store: store, o: o, out: o.printer(c, query.Runs)}
+	err = show.run(ctx, query)
 	if errors.Is(err, syscall.EPIPE) {
 		return nil // who read has seen enough
 	}
 	return err
 }
 
-// showLogs runs the query. On a terminal that asked for nothing in particular
-// it shows the end and says how much came before.
-func showLogs(ctx context.Context, c *ui.Console, store *logs.Store, q logs.Query, o logsOptions, out logPrinter) error {
-	if c.Out.TTY && o.output == "" && o.tail == "" && o.since == "" && o.until == "" && o.grep == "" {
+// A logShow is one query being shown.
+type logShow struct {
+	c     *ui.Console
+	store *logs.Store
+	o     logsOptions
+	out   logPrinter
+}
+
+// run shows the query. A terminal that asked for nothing in particular is
+// shown the end, and told how much came before.
+func (s logShow) run(ctx context.Context, q logs.Query) error {
+	if s.c.Out.TTY && s.o.plain() {
 		q.Tail = terminalTail
-		var total int64
-		for _, run := range q.Runs {
-			n, err := store.Count(run)
-			if err != nil {
-				return err
-			}
-			total += n
-		}
-		if before := total - terminalTail; before > 0 {
-			c.Err.Say(ui.NoMark, ui.Count(int(before), "line")+" before these",
-				strings.Join(append([]string{"pillion logs"}, append(o.again(), "--tail all")...), " "))
+		if err := s.before(q.Runs); err != nil {
+			return err
 		}
 	}
-	q.Ended, q.Idle = out.ended, out.flush
-	err := store.Read(ctx, q, out.line)
-	if flushed := out.flush(); err == nil {
+	q.Ended, q.Idle = s.out.ended, s.out.flush
+	err := s.store.Read(ctx, q, s.out.line)
+	if flushed := s.out.flush(); err == nil {
 		err = flushed
 	}
-	if err == nil && !out.shown() && len(q.Runs) > 0 {
-		c.Err.Say(ui.NoMark, o.nothing(q.Runs))
+	if err == nil && !s.out.shown() && len(q.Runs) > 0 {
+		s.c.Err.Say(ui.NoMark, s.o.nothing(q.Runs))
 	}
 	return err
+}
+
+// plain reports whether no particular lines were asked for.
+func (o logsOptions) plain() bool {
+	return o.output == "" && o.tail == "" && o.since == "" && o.until == "" && o.grep == ""
+}
+
+// before says how many lines come before those a terminal is shown.
+func (s logShow) before(runs []logs.RunInfo) error {
+	var total int64
+	for _, run := range runs {
+		n, err := s.store.Count(run)
+		if err != nil {
+			return err
+		}
+		total += n
+	}
+	if more := total - terminalTail; more > 0 {
+		again := append(append([]string{"pillion", "logs"}, s.o.again()...), "--tail", "all")
+		s.c.Err.Say(ui.NoMark, ui.Count(int(more), "line")+" before these", shellCommand(again))
+	}
+	return nil
 }
 
 // again are the words that choose the same runs once more.

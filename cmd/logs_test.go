@@ -214,7 +214,7 @@ todo-ap…feature │ other
 	if plain != want {
 		t.Errorf("merged:\n%swant\n%s", plain, want)
 	}
-	for _, row := range strings.Split(plain, "\n") {
+	for row := range strings.SplitSeq(plain, "\n") {
 		if ui.Cells(row) > 60 {
 			t.Errorf("merged: %q is wider than 60 columns", row)
 		}

@@ -21,9 +21,9 @@ func TestPlainFilesAsGrepSeesThem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprint(r.Writer(logs.Stdout), "one\ntwo\n")
-	fmt.Fprint(r.Writer(logs.Stderr), "WARNING: \x1b[31mred\x1b[0m \x00\xff\n")
-	fmt.Fprint(r.Writer(logs.TTY), "from a terminal\r\n")
+	put(r.Writer(logs.Stdout), "one\ntwo\n")
+	put(r.Writer(logs.Stderr), "WARNING: \x1b[31mred\x1b[0m \x00\xff\n")
+	put(r.Writer(logs.TTY), "from a terminal\r\n")
 	r.Line(logs.Pillion, "ready, app 8000")
 	r.End("exit 0")
 	if err := r.Close(t.Context()); err != nil {
@@ -73,7 +73,7 @@ func TestHalfALineWaitsATenthOfASecond(t *testing.T) {
 		}
 		r := begin(t, s, "api")
 		out := r.Writer(logs.Stdout)
-		fmt.Fprint(out, "Name? ")
+		put(out, "Name? ")
 		time.Sleep(99 * time.Millisecond)
 		synctest.Wait()
 		if _, err := os.Stat(filepath.Join(dir, "default/api/1/000001.log")); err == nil {
@@ -84,7 +84,7 @@ func TestHalfALineWaitsATenthOfASecond(t *testing.T) {
 		if got := segment(t, s, "api", 1, 1); !strings.HasSuffix(got, "Z O Name? \n") {
 			t.Errorf("after 101ms the segment is %q, want it to end with the half line", got)
 		}
-		fmt.Fprint(out, "Ada\n")
+		put(out, "Ada\n")
 		if err := r.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -103,8 +103,8 @@ func TestLinesOfAnyLengthComeBackWhole(t *testing.T) {
 	for _, n := range []int{0, 1, 65535, 65536, 65537, 131072, 131073, 700_001} {
 		line := strings.Repeat("x", n)
 		want = append(want, line)
-		fmt.Fprint(out, line+"\n")
-		fmt.Fprint(r.Writer(logs.Stderr), "between\n")
+		put(out, line+"\n")
+		put(r.Writer(logs.Stderr), "between\n")
 		want = append(want, "between")
 	}
 	if err := r.Close(t.Context()); err != nil {

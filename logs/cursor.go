@@ -149,7 +149,7 @@ func (c *cursor) line(t time.Time, stream Stream, text []byte) Line {
 // row returns the next row without its newline, or false if there is none now
 // or a gap has become ready before it.
 func (c *cursor) row() ([]byte, bool, error) {
-	for {
+	for len(c.ready) == 0 {
 		if i := bytes.IndexByte(c.buf[c.start:c.end], '\n'); i >= 0 {
 			row := c.buf[c.start : c.start+i]
 			c.start += i + 1
@@ -158,28 +158,27 @@ func (c *cursor) row() ([]byte, bool, error) {
 		if c.end-c.start > maxRecord { // no record is that long
 			return c.rest(), true, nil
 		}
-		n, err := c.fill()
+		more, err := c.more()
 		if err != nil {
 			return nil, false, err
 		}
-		if n > 0 {
-			continue
-		}
-		again, err := c.turn()
-		if err != nil {
-			return nil, false, err
-		}
-		if len(c.ready) > 0 {
-			return nil, false, nil
-		}
-		if !again {
-			torn := c.final && c.start < c.end
-			if !torn {
+		if !more {
+			if !c.final || c.start == c.end {
 				return nil, false, nil
 			}
-			return c.rest(), true, nil
+			return c.rest(), true, nil // torn
 		}
 	}
+	return nil, false, nil
+}
+
+// more reads on, in the next segment if need be.
+func (c *cursor) more() (bool, error) {
+	n, err := c.fill()
+	if n > 0 || err != nil {
+		return n > 0, err
+	}
+	return c.turn()
 }
 
 // rest takes all that was read.

@@ -43,23 +43,30 @@ func (r *reader) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		over := len(r.feeds) == 0 && r.query.Next == nil ||
-			dry && !r.query.Until.IsZero() && now.After(r.query.Until)
-		if over {
-			return nil
-		}
 		if !dry {
 			continue
 		}
-		if r.query.Idle != nil {
-			if err := r.query.Idle(); err != nil {
-				return err
-			}
+		if err := r.idle(); err != nil || r.over(now) {
+			return err
 		}
 		if err := w.wait(ctx, pending); err != nil {
 			return err
 		}
 	}
+}
+
+// idle tells that there is nothing to give out.
+func (r *reader) idle() error {
+	if r.query.Idle == nil {
+		return nil
+	}
+	return r.query.Idle()
+}
+
+// over reports whether nothing that is wanted can come any more.
+func (r *reader) over(now time.Time) bool {
+	return len(r.feeds) == 0 && r.query.Next == nil ||
+		!r.query.Until.IsZero() && now.After(r.query.Until)
 }
 
 // check asks runs that were read to their end whether they still live. What a
@@ -204,7 +211,10 @@ func (w *watcher) wait(ctx context.Context, pending bool) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-timer.C:
-	case <-failures: // events were lost: look
+	case failed := <-failures:
+		if failed != nil { // events were lost: a run may be new
+			w.soon = time.Now().Add(soonFor)
+		}
 	case e := <-events:
 		w.noted(e)
 		w.drain(events)
@@ -233,6 +243,6 @@ func (w *watcher) noted(e fsnotify.Event) {
 
 func (w *watcher) close() {
 	if w.notify != nil {
-		_ = w.notify.Close() // nothing is written to it
+		_ = w.notify.Close() // nothing was written to it
 	}
 }

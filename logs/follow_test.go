@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pillion-dev/pillion/logs"
 )
@@ -64,16 +65,16 @@ func TestFollowGoesOnUntilTheRunEnds(t *testing.T) {
 	s := open(t, logs.Limits{})
 	r := begin(t, s, "api")
 	out := r.Writer(logs.Stdout)
-	fmt.Fprintln(out, "one")
+	put(out, "one\n")
 	f := follow(t, s, logs.Query{Runs: all(t, s)})
 	f.want(t, "one")
-	fmt.Fprintln(out, "two")
+	put(out, "two\n")
 	f.want(t, "two")
-	fmt.Fprint(out, "half")
+	put(out, "half")
 	if l := f.want(t, "half"); !l.Continues {
 		t.Error("half a line does not continue")
 	}
-	fmt.Fprint(out, " and half\n")
+	put(out, " and half\n")
 	if l := f.want(t, " and half"); !l.Continued || l.Continues {
 		t.Errorf("the rest: Continued = %v, Continues = %v", l.Continued, l.Continues)
 	}
@@ -114,7 +115,7 @@ func TestFollowMeetsNewRunsAndApps(t *testing.T) {
 	}
 	r := begin(t, s, "web")
 	defer func() { _ = r.Close(t.Context()) }()
-	fmt.Fprintln(r.Writer(logs.Stderr), "hello")
+	put(r.Writer(logs.Stderr), "hello\n")
 	if l := f.want(t, "hello"); l.App != "web" || l.Stream != logs.Stderr {
 		t.Errorf("line of %s on %v", l.App, l.Stream)
 	}
@@ -131,7 +132,7 @@ func TestFollowSurvivesRollover(t *testing.T) {
 	f := follow(t, s, logs.Query{Runs: all(t, s)})
 	out := r.Writer(logs.Stdout)
 	for i := range 20_000 {
-		fmt.Fprintf(out, "line %d\n", i)
+		put(out, fmt.Sprintf("line %d\n", i))
 	}
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -150,7 +151,7 @@ func TestFollowSaysWhatWasDroppedBeforeItCouldBeRead(t *testing.T) {
 	s := open(t, logs.Limits{Segment: 4096, Run: 16384})
 	r := begin(t, s, "api")
 	out := r.Writer(logs.Stdout)
-	fmt.Fprintln(out, "line 0")
+	put(out, "line 0\n")
 	started, proceed := make(chan bool), make(chan bool)
 	var seen []string
 	var dropped int
@@ -174,7 +175,7 @@ func TestFollowSaysWhatWasDroppedBeforeItCouldBeRead(t *testing.T) {
 	}()
 	<-started
 	for i := 1; i < 5000; i++ {
-		fmt.Fprintf(out, "line %d\n", i)
+		put(out, fmt.Sprintf("line %d\n", i))
 	}
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -192,7 +193,7 @@ func TestFollowEndsWhenTheRunIsRemoved(t *testing.T) {
 	t.Parallel()
 	s := open(t, logs.Limits{})
 	r := begin(t, s, "api")
-	fmt.Fprintln(r.Writer(logs.Stdout), "one")
+	put(r.Writer(logs.Stdout), "one\n")
 	f := follow(t, s, logs.Query{Runs: all(t, s)})
 	f.want(t, "one")
 	if err := os.RemoveAll(s.Dir()); err != nil {
@@ -207,20 +208,26 @@ func TestFollowEndsWhenTheRunIsRemoved(t *testing.T) {
 // Somebody frees space with rm -r while an app runs.
 func TestARemovedFolderIsMadeAnew(t *testing.T) {
 	t.Parallel()
-	s := open(t, logs.Limits{Queue: 256 << 20})
+	s := open(t, logs.Limits{})
 	r := begin(t, s, "api")
 	out := r.Writer(logs.Stdout)
-	fmt.Fprintln(out, "one")
+	put(out, "one\n")
 	f := follow(t, s, logs.Query{Runs: all(t, s)})
 	f.want(t, "one")
 	if err := os.RemoveAll(s.Dir()); err != nil {
 		t.Fatal(err)
 	}
-	<-f.err
-	for r.Problem() == "" && t.Context().Err() == nil { // it looks once a second
-		fmt.Fprintln(out, "on")
+	if err := <-f.err; err != nil {
+		t.Fatal(err)
 	}
-	fmt.Fprintln(out, "last")
+	for tick := time.Tick(5 * time.Millisecond); r.Problem() == ""; { // it looks once a second
+		select {
+		case <-tick:
+			put(out, "on\n")
+		case <-r.Failed():
+		}
+	}
+	put(out, "last\n")
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}

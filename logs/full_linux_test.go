@@ -23,7 +23,7 @@ func playFull(dir string, r *logs.Run) int {
 		full, room = fillDisk(dir)
 	}
 	out := r.Writer(logs.Stdout)
-	fmt.Fprintln(out, "before")
+	put(out, "before\n")
 	line := strings.Repeat("x", 99) + "\n"
 	full()
 	for range 80_000 { // 8 MB
@@ -36,11 +36,11 @@ func playFull(dir string, r *logs.Run) int {
 	fmt.Println("problem:", r.Problem())
 	room()
 	for r.Lost() == 0 {
-		fmt.Fprint(out, line)
+		put(out, line)
 	}
 	segment := filepath.Join(dir, "default", "api", "1", "000001.log")
 	for {
-		fmt.Fprintln(out, "after")
+		put(out, "after\n")
 		if data, err := os.ReadFile(segment); err != nil || bytes.Contains(data, []byte(" o after\n")) {
 			break
 		}

@@ -48,7 +48,7 @@ func TestALiveRunIsNeverDropped(t *testing.T) {
 	t.Parallel()
 	s := open(t, logs.Limits{Total: 1, Runs: 1})
 	live := begin(t, s, "api")
-	fmt.Fprintln(live.Writer(logs.Stdout), "still here")
+	put(live.Writer(logs.Stdout), "still here\n")
 	for range 3 {
 		write(t, s, "api", "short\n")
 	}

@@ -154,7 +154,7 @@ func TestSinceAndUntil(t *testing.T) {
 	filler := strings.Repeat("f", 1000)
 	for i := range 5_000 {
 		now.set(start.Add(time.Duration(i) * time.Second))
-		fmt.Fprintf(r.Writer(logs.Stdout), "%d %s\n", i, filler)
+		put(r.Writer(logs.Stdout), fmt.Sprintf("%d %s\n", i, filler))
 	}
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -223,7 +223,7 @@ func TestMemoryDoesNotGrowWithTheLog(t *testing.T) {
 	for range 64 {
 		_, _ = r.Writer(logs.Stdout).Write(chunk)
 	}
-	fmt.Fprintln(r.Writer(logs.Stdout), "the end")
+	put(r.Writer(logs.Stdout), "the end\n")
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}

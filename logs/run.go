@@ -371,8 +371,7 @@ func (r *Run) note(problem string) {
 
 // plainCause is what the system said, without our path and call around it.
 func plainCause(err error) string {
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathError.Err.Error()
 	}
 	return err.Error()

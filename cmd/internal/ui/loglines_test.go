@@ -98,7 +98,7 @@ func TestAnAppCannotPaintItsNeighbours(t *testing.T) {
 	p, out = screen(t, 40)
 	p.renderer.SetColorProfile(termenv.ANSI)
 	got = show(t, p, out, LogOptions{Names: true}, logRow("api", "\x1b[31mred, folded over two rows of the terminal"))
-	for _, one := range strings.Split(strings.TrimSuffix(got, "\n"), "\n") {
+	for one := range strings.SplitSeq(strings.TrimSuffix(got, "\n"), "\n") {
 		_, text, _ := strings.Cut(one, "│")
 		if !strings.Contains(text, "\x1b[31m") || !strings.HasSuffix(text, "\x1b[m") {
 			t.Errorf("row %q does not open and close the colour", one)
