@@ -320,9 +320,15 @@ func keepsAlive(head answerHead) bool {
 }
 
 // upgrade makes the Answer of a 101: from here on the connection is two byte
-// streams.
+// streams. The protocol that the app chose stays in the fields, for it is what
+// the client has to be told.
 func (x *exchange) upgrade(head answerHead) (*invoke.Answer, error) {
+	protocol := head.fields.Get("Upgrade")
+	if protocol == "" {
+		protocol = x.handover.call.Upgrade
+	}
 	invoke.StripHopByHop(&head.fields)
+	head.fields.Add("Upgrade", protocol)
 	return &invoke.Answer{
 		Status: head.status, Major: 1, Fields: head.fields, Length: -1,
 		Body: &plainBody{exchange: x, left: -1, tunnel: true}, Upgraded: &tunnel{conn: x.conn},

@@ -276,7 +276,7 @@ func TestUpgradeIsATunnel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ans.Status != 101 || ans.Upgraded == nil || ans.Fields.Get("x-k") != "v" {
+	if ans.Status != 101 || ans.Upgraded == nil || ans.Fields.Get("x-k") != "v" || ans.Fields.Get("upgrade") != "echo" {
 		t.Fatalf("answer = %+v", ans)
 	}
 	_, _ = io.WriteString(ans.Upgraded, "one")
