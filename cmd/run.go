@@ -302,7 +302,7 @@ func (t *theatre) say(n sidecar.Notice) {
 	case sidecar.Info, sidecar.Warning:
 	}
 	facts := append([]string{ui.Printable(n.Text)}, n.Facts...)
-	t.printer.Say(mark, append(facts, n.Detail)...)
+	t.printer.Say(mark, facts...)
 	if n.Hint != "" {
 		t.printer.Hint(n.Hint)
 	}
@@ -310,8 +310,5 @@ func (t *theatre) say(n sidecar.Notice) {
 
 func joinFacts(n sidecar.Notice) string {
 	facts := append([]string{n.Text}, n.Facts...)
-	if n.Detail != "" {
-		facts = append(facts, n.Detail)
-	}
 	return strings.Join(facts, ", ")
 }

@@ -47,6 +47,9 @@ type Entry struct {
 	LAN bool `json:"lan,omitempty"`
 	// Changed is when the instance last said anything new of itself.
 	Changed time.Time `json:"changed"`
+	// Discovery are the sources it announces itself to, in the order of
+	// --discovery.
+	Discovery []string `json:"discovery,omitempty"`
 	// CertExpires is when the present leaf ends.
 	CertExpires time.Time `json:"certExpires"`
 	// Socket is the control socket's path. Lock is the path of the file whose

@@ -56,12 +56,22 @@ func (s *sidecar) doorFacts() []string {
 	return []string{"http " + port(s.http.port), "grpc " + port(s.grpc.port)}
 }
 
-func (s *sidecar) sayReady() {
-	facts := s.doorFacts()
-	if p := s.app.Port(); p != 0 {
-		facts = slices.Insert(facts, 0, "app "+port(p))
+// whereFacts are doorFacts, who the app is to others, and how they find it.
+func (s *sidecar) whereFacts() []string {
+	facts := append(s.doorFacts(), s.workload.ID().String())
+	announced := slices.DeleteFunc(slices.Clone(s.cfg.Discovery), func(source string) bool { return source == sourceStatic })
+	if len(announced) == 0 {
+		return append(facts, "found by nobody")
 	}
-	s.say(Notice{Kind: Good, Text: s.cfg.AppID + " is ready", Facts: facts, Detail: s.workload.ID().String()})
+	return append(facts, "found by "+strings.Join(announced, ", "))
+}
+
+func (s *sidecar) sayReady() {
+	var facts []string
+	if p := s.app.Port(); p != 0 {
+		facts = append(facts, "app "+port(p))
+	}
+	s.say(Notice{Kind: Good, Text: s.cfg.AppID + " is ready", Facts: append(facts, s.whereFacts()...)})
 }
 
 // sayNoPort is the ready line of an app that only calls others.
@@ -74,7 +84,7 @@ func (s *sidecar) sayNoPort(e app.NoPort) {
 		text = fmt.Sprintf("%s opens no port that answers HTTP (%s does not): it can call others, they cannot call it",
 			s.cfg.AppID, ports(e.Ignored))
 	}
-	s.say(Notice{Kind: Good, Text: text, Facts: s.doorFacts(), Detail: s.workload.ID().String()})
+	s.say(Notice{Kind: Good, Text: text, Facts: s.whereFacts()})
 }
 
 // announceStart tells the sources that announce that we are here, and what is
@@ -84,7 +94,7 @@ func (s *sidecar) announceStart() {
 	if len(s.cfg.Command) > 0 {
 		return
 	}
-	n := Notice{Kind: Good, Text: s.cfg.AppID + "'s sidecar is up", Facts: s.doorFacts(), Detail: s.workload.ID().String()}
+	n := Notice{Kind: Good, Text: s.cfg.AppID + "'s sidecar is up", Facts: s.whereFacts()}
 	if s.cfg.AppPort != 0 {
 		n.Facts = append([]string{"waits for the app on port " + port(s.cfg.AppPort)}, n.Facts...)
 	}

@@ -20,8 +20,6 @@ type Notice struct {
 	// Text is the sentence; Facts follow it, in a fixed order.
 	Text  string
 	Facts []string
-	// Detail is a line of its own below, such as the identity.
-	Detail string
 	// Cause and Hint are the rows of a warning.
 	Cause, Hint string
 }
@@ -33,12 +31,8 @@ func (n Notice) String() string {
 		b.WriteString("warning: ")
 	}
 	b.WriteString(n.Text)
-	for _, rest := range [][]string{n.Facts, {n.Detail}} {
-		for _, fact := range rest {
-			if fact != "" {
-				b.WriteString(", " + fact)
-			}
-		}
+	for _, fact := range n.Facts {
+		b.WriteString(", " + fact)
 	}
 	if n.Cause != "" {
 		b.WriteString("; cause: " + n.Cause)

@@ -99,8 +99,8 @@ func commandLine(command []string) string {
 // lookupIn is os.Getenv for a given environment.
 func lookupIn(environ []string) func(string) string {
 	return func(name string) string {
-		for i := len(environ) - 1; i >= 0; i-- {
-			if key, value, _ := strings.Cut(environ[i], "="); key == name {
+		for _, pair := range slices.Backward(environ) {
+			if key, value, _ := strings.Cut(pair, "="); key == name {
 				return value
 			}
 		}

@@ -93,6 +93,7 @@ func (s *sidecar) register(context.Context) error {
 		HTTPPort: s.http.port, GRPCPort: s.grpc.port,
 		Command: s.cfg.Command, Folder: s.workingFolder(), Home: s.env.Home.Path,
 		Since: s.began.UTC(), Version: buildinfo.Version(), Derived: s.cfg.Derived, LAN: s.cfg.LAN,
+		Discovery:   s.cfg.Discovery,
 		CertExpires: s.workload.Leaf().NotAfter,
 	})
 	return err
@@ -112,19 +113,25 @@ func (s *sidecar) workingFolder() string {
 // keep begins the run's log. A log that cannot be kept is said, and is no
 // reason not to run.
 func (s *sidecar) keep(ctx context.Context) error {
-	store, err := logs.Open(s.env.Home.Logs(), logs.Limits{Run: s.cfg.LogsPerRun, Total: s.cfg.LogsTotal})
-	if err == nil {
-		s.record, err = store.Begin(ctx, logs.Info{
-			App: s.cfg.AppID, Namespace: s.cfg.Namespace, Instance: s.registration.Entry().ID,
-			Command: s.cfg.Command, Folder: s.workingFolder(),
-		})
-	}
-	if err != nil {
+	record, err := s.beginRecord(ctx)
+	if record == nil {
 		s.say(Notice{Kind: Warning, Text: "the output of " + s.cfg.AppID + " is not kept", Cause: err.Error()})
-		return nil
+		return context.Cause(ctx)
 	}
-	number := s.record.Number()
+	s.record = record
+	number := record.Number()
 	return s.registration.Update(func(e *rundir.Entry) { e.Run = number })
+}
+
+func (s *sidecar) beginRecord(ctx context.Context) (*logs.Run, error) {
+	store, err := logs.Open(s.env.Home.Logs(), logs.Limits{Run: s.cfg.LogsPerRun, Total: s.cfg.LogsTotal})
+	if err != nil {
+		return nil, err
+	}
+	return store.Begin(ctx, logs.Info{
+		App: s.cfg.AppID, Namespace: s.cfg.Namespace, Instance: s.registration.Entry().ID,
+		Command: s.cfg.Command, Folder: s.workingFolder(),
+	})
 }
 
 // wire builds both sides of the call path: the app behind the mesh listener,
