@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -124,14 +125,10 @@ func (d *door) metadata() Metadata {
 		m = d.cfg.Metadata()
 	}
 	all := map[string]string{"daprRuntimeVersion": m.RuntimeVersion}
-	for key, value := range m.Extended {
-		all[key] = value
-	}
+	maps.Copy(all, m.Extended)
 	d.extra.mu.Lock()
 	defer d.extra.mu.Unlock()
-	for key, value := range d.extra.values {
-		all[key] = value
-	}
+	maps.Copy(all, d.extra.values)
 	m.Extended = all
 	return m
 }

@@ -173,6 +173,6 @@ func (c *conn) lingerClose() {
 	if c.CloseWrite() != nil {
 		return
 	}
-	_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+	_ = c.SetReadDeadline(time.Now().Add(lingerTime))
 	_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, 1<<20)) // only its end is of interest
 }

@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -157,7 +159,7 @@ func (w *wire) response(t *testing.T, method string) (*http.Response, string) {
 func (w *wire) closed(t *testing.T) {
 	t.Helper()
 	rest, err := io.ReadAll(w.r)
-	if ne, ok := err.(net.Error); ok && ne.Timeout() {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the connection is still open")
 	}
 	if len(rest) > 0 {

@@ -20,10 +20,10 @@ type framing struct {
 	old         bool // not HTTP/1.1
 	chunked     bool
 	hasLength   bool
-	length      uint64
+	length      int64
 	upgrade     bool
 
-	left uint64 // of a body or chunk
+	left int64 // of a body or chunk
 }
 
 type state uint8
@@ -75,10 +75,10 @@ func (f *framing) feed(p []byte) (n int, v verdict) {
 
 // skip passes up to n bytes of a body.
 func (f *framing) skip(n int) int {
-	if uint64(n) > f.left {
+	if int64(n) > f.left {
 		n = int(f.left)
 	}
-	f.left -= uint64(n)
+	f.left -= int64(n)
 	if f.left == 0 {
 		if f.state == inChunk {
 			f.state = inChunkEnd
@@ -121,7 +121,8 @@ func (f *framing) lineEnd() (upgradeEnded, ok bool) {
 	switch f.state {
 	case inHead:
 		if !f.requestLine {
-			return false, f.firstLine(line)
+			f.firstLine(line)
+			return false, true
 		}
 		if len(line) > 0 {
 			return false, f.field(line)
@@ -141,17 +142,16 @@ func (f *framing) lineEnd() (upgradeEnded, ok bool) {
 	return false, true
 }
 
-func (f *framing) firstLine(line []byte) bool {
+func (f *framing) firstLine(line []byte) {
 	if bytes.Equal(line, []byte("PRI * HTTP/2.0")) {
 		f.state = transparent
-		return true
+		return
 	}
 	if len(line) == 0 {
-		return true // net/http refuses it
+		return // net/http refuses it
 	}
 	f.requestLine = true
 	f.old = !bytes.HasSuffix(line, []byte("HTTP/1.1"))
-	return true
 }
 
 // field notes what a header line says about the length of the message. Two
@@ -182,12 +182,12 @@ func (f *framing) contentLength(value []byte) bool {
 	if len(value) == 0 || len(value) > digits || f.chunked {
 		return false
 	}
-	var length uint64
+	var length int64
 	for _, c := range value {
 		if c < '0' || c > '9' {
 			return false
 		}
-		length = 10*length + uint64(c-'0')
+		length = 10*length + int64(c-'0')
 	}
 	if f.hasLength && length != f.length {
 		return false
@@ -218,7 +218,7 @@ func (f *framing) chunkSize(line []byte) bool {
 	if len(size) == 0 || len(size) > digits {
 		return false
 	}
-	var n uint64
+	var n int64
 	for _, c := range size {
 		switch {
 		case c >= '0' && c <= '9':
@@ -230,7 +230,7 @@ func (f *framing) chunkSize(line []byte) bool {
 		default:
 			return false
 		}
-		n = n<<4 | uint64(c)
+		n = n<<4 | int64(c)
 	}
 	if n == 0 {
 		f.state = inTrailers

@@ -39,10 +39,10 @@ var errNoSocket = errors.New("the socket is gone")
 // judgeUser lets in this user and root. A client whose user cannot be told is
 // refused: a socket that its process has closed already belongs to uid 0.
 func judgeUser(c net.Conn) *apperr.Error {
-	local, err1 := addrPort(c.LocalAddr())
-	remote, err2 := addrPort(c.RemoteAddr())
-	if err1 != nil || err2 != nil {
-		return nil // not TCP
+	local, isTCP := addrPort(c.LocalAddr())
+	remote, _ := addrPort(c.RemoteAddr())
+	if !isTCP {
+		return nil
 	}
 	uid, err := peerUID(remote, local)
 	own := os.Getuid()
@@ -71,26 +71,23 @@ func userName(uid int) string {
 	return "uid " + id
 }
 
-func addrPort(a net.Addr) (netip.AddrPort, error) {
+func addrPort(a net.Addr) (ap netip.AddrPort, isTCP bool) {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
-		return netip.AddrPort{}, errors.ErrUnsupported
+		return netip.AddrPort{}, false
 	}
-	ap := tcp.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()), nil
+	ap = tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()), true
 }
 
 // peerCheck reports whether the system tells who is behind a connection, by
 // asking for one that cannot be.
 func peerCheck(door *net.TCPAddr) error {
-	local, err := addrPort(door)
-	if err != nil {
-		return err
-	}
+	local, _ := addrPort(door)
 	if local.Addr().IsUnspecified() {
 		local = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), local.Port())
 	}
-	_, err = peerUID(netip.AddrPortFrom(local.Addr(), 0), local)
+	_, err := peerUID(netip.AddrPortFrom(local.Addr(), 0), local)
 	if err == nil || errors.Is(err, errNoSocket) {
 		return nil
 	}
@@ -150,7 +147,7 @@ func diagAnswer(b []byte, from, to netip.AddrPort) (uint32, error) {
 		return 0, errors.New("sock_diag's answer is too short")
 	}
 	if ne.Uint16(b[4:]) == unix.NLMSG_ERROR {
-		errno := unix.Errno(-int32(ne.Uint32(b[unix.NLMSG_HDRLEN:])))
+		errno := unix.Errno(-ne.Uint32(b[unix.NLMSG_HDRLEN:])) // it comes negated
 		if errno == unix.ENOENT {
 			return 0, errNoSocket
 		}

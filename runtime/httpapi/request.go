@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -42,7 +43,7 @@ func (d *door) invoke(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, id, apperr.From(err))
 		return
 	}
-	ctx, cancel, e := deadline(r)
+	ctx, cancel, e := deadline(r.Context(), r)
 	if e != nil {
 		writeError(w, r, id, e)
 		return
@@ -78,8 +79,8 @@ func (x *exchange) blame(e *apperr.Error) *apperr.Error {
 	}
 }
 
-// deadline is r's context, ended after the time the client allows.
-func deadline(r *http.Request) (context.Context, context.CancelFunc, *apperr.Error) {
+// deadline is ctx, ended after the time the client allows.
+func deadline(ctx context.Context, r *http.Request) (context.Context, context.CancelFunc, *apperr.Error) {
 	var allowed time.Duration
 	if given := r.Header.Get(invoke.FieldTimeout); given != "" {
 		d, err := time.ParseDuration(given)
@@ -97,10 +98,10 @@ func deadline(r *http.Request) (context.Context, context.CancelFunc, *apperr.Err
 		}
 	}
 	if allowed == 0 {
-		ctx, cancel := context.WithCancel(r.Context())
+		ctx, cancel := context.WithCancel(ctx)
 		return ctx, cancel, nil
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), allowed)
+	ctx, cancel := context.WithTimeout(ctx, allowed)
 	return ctx, cancel, nil
 }
 
@@ -217,9 +218,7 @@ func (x *exchange) informational(status int, fields invoke.Fields) error {
 	addFields(h, fields)
 	x.w.WriteHeader(status)
 	clear(h)
-	for name, values := range kept {
-		h[name] = values
-	}
+	maps.Copy(h, kept)
 	return nil
 }
 
@@ -277,7 +276,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	b.reading = false
 	b.ended = err == io.EOF
 	switch {
-	case err == nil || err == io.EOF:
+	case err == nil || b.ended:
 	case b.closed:
 		n, err = 0, errBodyClosed
 	default:

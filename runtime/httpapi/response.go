@@ -83,7 +83,7 @@ func (x *exchange) copyBody(a *invoke.Answer) {
 				return // the client is gone, or the app said more than it announced
 			}
 		}
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // an error that wraps EOF is no end
 			x.trailers(a.Body.Trailers())
 			return
 		}

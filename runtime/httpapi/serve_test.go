@@ -107,7 +107,7 @@ func TestConnectionsWaitWhileThereAreTooMany(t *testing.T) {
 
 func TestAUnixSocketIsADoorToo(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "door") // t.TempDir's path may be too long for a socket
+	dir, err := os.MkdirTemp("", "door") //nolint:usetesting // t.TempDir's path may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

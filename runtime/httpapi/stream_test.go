@@ -75,7 +75,7 @@ func TestBothBodiesStreamAtTheSameTime(t *testing.T) {
 			}
 		}
 		_ = upload.Close()
-		if _, err := c.Body.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := c.Body.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("HTTP/%d: end of the request: %v", major, err)
 		}
 		_ = answer.Close()
@@ -270,8 +270,11 @@ func TestLengthsAndBodilessAnswersStayAsTheyAre(t *testing.T) {
 func TestFieldsPassAsTheyCame(t *testing.T) {
 	t.Parallel()
 	addr := serve(t, httpapi.Config{Invoke: answerWith(invoke.Answer{Status: 201, Length: 0, Fields: invoke.Fields{
-		{Name: "Set-Cookie", Value: "a=1"}, {Name: "Set-Cookie", Value: "b=2"}, {Name: "x-CaSe", Value: "kept"},
-		{Name: "date", Value: "Mon, 02 Jan 2006 15:04:05 GMT"}, {Name: "Server", Value: "app"},
+		{Name: "Set-Cookie", Value: "a=1"},
+		{Name: "Set-Cookie", Value: "b=2"},
+		{Name: "x-CaSe", Value: "kept"},
+		{Name: "date", Value: "Mon, 02 Jan 2006 15:04:05 GMT"},
+		{Name: "Server", Value: "app"},
 	}}, "")})
 	w := dial(t, addr)
 	w.send(t, get("GET", callX, "Connection: close"))
@@ -295,7 +298,7 @@ func TestAnAnswerThatBreaksOffIsNotTakenForComplete(t *testing.T) {
 		r, w := io.Pipe()
 		go func() {
 			_, _ = io.WriteString(w, "half")
-			_ = w.CloseWithError(&apperr.Error{Reason: apperr.AppGone, What: "gone"})
+			_ = w.CloseWithError(&apperr.Error{Reason: apperr.AppGone, What: "gone", Err: io.EOF})
 		}()
 		return &invoke.Answer{Status: 200, Body: invoke.NewBody(r, nil), Length: -1}, nil
 	})
@@ -377,7 +380,7 @@ func TestAnEarlyAnswerEndsTheUpload(t *testing.T) {
 		_ = resp.Body.Close()
 		select {
 		case err := <-readers:
-			if err == nil || err == io.EOF {
+			if err == nil || errors.Is(err, io.EOF) {
 				t.Errorf("HTTP/%d: the body ended with %v", major, err)
 			}
 		case <-time.After(patience):

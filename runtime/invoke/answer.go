@@ -17,7 +17,7 @@ type answerBody struct {
 
 func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.Body.Read(p)
-	if err == io.EOF && b.timing != nil {
+	if err == io.EOF && b.timing != nil { //nolint:errorlint // an error that wraps EOF is no end
 		b.timing.Body = time.Since(b.began)
 	}
 	return n, err

@@ -56,7 +56,7 @@ func newAttempts(i *Invoker, c *Call, key discovery.Key) *attempts {
 func (a *attempts) run(ctx context.Context) (*Answer, error) {
 	want, err := identity.New(a.i.self.TrustDomain(), a.key.Namespace, a.key.App)
 	if err != nil {
-		return nil, invalidTarget(a.c.Target.Given, "an app id is "+identity.Rule, "")
+		return nil, invalidTarget(a.c.Target.Given, "an app id is "+identity.Rule)
 	}
 	a.want = want
 	answer, failed := a.loop(ctx)
@@ -118,8 +118,7 @@ func (a *attempts) lookup(ctx context.Context) ([]discovery.Endpoint, *apperr.Er
 	if err == nil || asking.Err() != nil {
 		return found, nil
 	}
-	var known *apperr.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*apperr.Error](err); ok {
 		return nil, known
 	}
 	return nil, &apperr.Error{

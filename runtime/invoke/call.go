@@ -7,6 +7,7 @@ package invoke
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/pillion-dev/pillion/discovery"
@@ -200,8 +201,8 @@ type Stage func(Handler) Handler
 
 // Chain puts stages around h, the first outermost.
 func Chain(h Handler, stages ...Stage) Handler {
-	for i := len(stages) - 1; i >= 0; i-- {
-		h = stages[i](h)
+	for _, stage := range slices.Backward(stages) {
+		h = stage(h)
 	}
 	return h
 }

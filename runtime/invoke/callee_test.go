@@ -60,8 +60,10 @@ func TestTheCalleeChecksBeforeTheAppSeesAnything(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := invoke.Fields{
-				{"X-Kept", "1"}, {"Dapr-Caller-App-Id", "caller"},
-				{"Dapr-Caller-Namespace", c.caller.Namespace()}, {"Dapr-Callee-App-Id", "callee"},
+				{"X-Kept", "1"},
+				{"Dapr-Caller-App-Id", "caller"},
+				{"Dapr-Caller-Namespace", c.caller.Namespace()},
+				{"Dapr-Callee-App-Id", "callee"},
 			}
 			if !slices.Equal(got, want) {
 				t.Errorf("the app got %v, want %v", got, want)

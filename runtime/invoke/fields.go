@@ -8,7 +8,7 @@ const (
 	FieldCallerNamespace = "Dapr-Caller-Namespace"
 	FieldCalleeApp       = "Dapr-Callee-App-Id"
 	FieldTarget          = "Dapr-App-Id"
-	FieldToken           = "Dapr-Api-Token"
+	FieldToken           = "Dapr-Api-Token" //nolint:gosec // a name, not a token
 	// FieldTimeout is the one reserved field a client may send.
 	FieldTimeout = "Pillion-Timeout"
 	// FieldError and FieldHop mark an answer that pillion made, not the app.

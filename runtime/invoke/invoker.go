@@ -122,7 +122,7 @@ func (i *Invoker) target(next Handler) Handler {
 		key := c.Target.Key(i.self.Namespace())
 		callee, err := identity.New(i.self.TrustDomain(), key.Namespace, key.App)
 		if err != nil {
-			return nil, invalidTarget(c.Target.Given, "an app id is "+identity.Rule, "")
+			return nil, invalidTarget(c.Target.Given, "an app id is "+identity.Rule)
 		}
 		if key.Namespace != i.self.Namespace() {
 			return nil, NamespaceDenied(i.self, callee, c)

@@ -212,9 +212,19 @@ func FuzzParseTarget(f *testing.F) {
 
 func TestStripHopByHop(t *testing.T) { // not parallel: it counts allocations
 	f := invoke.Fields{
-		{"Host", "x"}, {"connection", "X-Mine, Keep-Alive"}, {"x-mine", "1"}, {"Keep-Alive", "5"}, {"TE", "trailers"},
-		{"Transfer-Encoding", "chunked"}, {"Upgrade", "websocket"}, {"Content-Length", "3"}, {"Trailer", "X-Sum"},
-		{"Proxy-Authorization", "secret"}, {"HTTP2-Settings", "AAA"}, {"X-Kept", "1"}, {"X-Kept", "2"},
+		{"Host", "x"},
+		{"connection", "X-Mine, Keep-Alive"},
+		{"x-mine", "1"},
+		{"Keep-Alive", "5"},
+		{"TE", "trailers"},
+		{"Transfer-Encoding", "chunked"},
+		{"Upgrade", "websocket"},
+		{"Content-Length", "3"},
+		{"Trailer", "X-Sum"},
+		{"Proxy-Authorization", "secret"},
+		{"HTTP2-Settings", "AAA"},
+		{"X-Kept", "1"},
+		{"X-Kept", "2"},
 	}
 	invoke.StripHopByHop(&f)
 	want := invoke.Fields{{"Trailer", "X-Sum"}, {"X-Kept", "1"}, {"X-Kept", "2"}}
@@ -244,14 +254,24 @@ func TestTheCallerIsWhoTheSidecarSays(t *testing.T) {
 		c := call("")
 		c.Target.App = target
 		c.Fields = invoke.Fields{
-			{"dapr-caller-app-id", "admin"}, {"Dapr-Caller-Namespace", "prod"}, {"Dapr-Callee-App-Id", "other"},
-			{"X-Forwarded-For", "10.0.0.9"}, {"Pillion-Anything", "1"}, {"Connection", "close"}, {"X-Kept", "1"},
+			{"dapr-caller-app-id", "admin"},
+			{"Dapr-Caller-Namespace", "prod"},
+			{"Dapr-Callee-App-Id", "other"},
+			{"X-Forwarded-For", "10.0.0.9"},
+			{"Pillion-Anything", "1"},
+			{"Connection", "close"},
+			{"X-Kept", "1"},
 		}
 		answer := serve(t, i, c)
 		want := invoke.Fields{
-			{"X-Forwarded-For", "10.0.0.9"}, {"X-Kept", "1"},
-			{"Dapr-Caller-App-Id", "caller"}, {"Dapr-Caller-Namespace", "default"}, {"Dapr-Callee-App-Id", target},
-			{"X-Forwarded-For", "127.0.0.1"}, {"X-Forwarded-Host", "box"}, {"Forwarded", "for=127.0.0.1;by=127.0.0.1;host=box"},
+			{"X-Forwarded-For", "10.0.0.9"},
+			{"X-Kept", "1"},
+			{"Dapr-Caller-App-Id", "caller"},
+			{"Dapr-Caller-Namespace", "default"},
+			{"Dapr-Callee-App-Id", target},
+			{"X-Forwarded-For", "127.0.0.1"},
+			{"X-Forwarded-Host", "box"},
+			{"Forwarded", "for=127.0.0.1;by=127.0.0.1;host=box"},
 		}
 		if !slices.Equal(got.Fields, want) {
 			t.Errorf("%s got %v, want %v", target, got.Fields, want)

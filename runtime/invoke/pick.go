@@ -24,7 +24,7 @@ func (b *balancer) acquire(from []discovery.Endpoint) (to discovery.Endpoint, re
 	}
 	to = from[0]
 	if n := len(from); n > 1 {
-		i, j := rand.IntN(n), rand.IntN(n-1)
+		i, j := rand.IntN(n), rand.IntN(n-1) //nolint:gosec // a choice, not a secret
 		if j >= i {
 			j++
 		}

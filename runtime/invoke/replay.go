@@ -203,12 +203,12 @@ func (v *replayView) Read(p []byte) (int, error) {
 			v.pos += n
 			var err error
 			if v.pos == len(r.buf) && r.err != nil {
-				v.ended, err = r.err == io.EOF, r.err
+				v.ended, err = r.err == io.EOF, r.err //nolint:errorlint // an error that wraps EOF is no end
 			}
 			r.mu.Unlock()
 			return n, err
 		case r.err != nil:
-			v.ended = r.err == io.EOF
+			v.ended = r.err == io.EOF //nolint:errorlint // an error that wraps EOF is no end
 			err := r.err
 			r.mu.Unlock()
 			return 0, err

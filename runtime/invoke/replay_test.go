@@ -32,7 +32,7 @@ func TestARefusalEndsTheReadOfABodyThatHasNotCome(t *testing.T) {
 			}()
 			return nil, refusal(apperr.Refused, apperr.ReachedNo)
 		}
-		if err := <-ended; err == nil || err == io.EOF {
+		if err := <-ended; err == nil || errors.Is(err, io.EOF) {
 			t.Errorf("the first attempt's read ended with %v", err)
 		}
 		go func() {
@@ -78,7 +78,7 @@ func TestClosingTheAnswerClosesTheRequest(t *testing.T) {
 	if _, err := io.WriteString(client, "x"); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("the request is still open: %v", err)
 	}
-	if _, err := body.Read(make([]byte, 1)); err == nil || err == io.EOF {
+	if _, err := body.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("read of a closed body: %v", err)
 	}
 }

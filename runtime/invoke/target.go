@@ -16,18 +16,18 @@ func ParseTarget(given string) (Target, error) {
 		return Target{}, TargetMissing()
 	}
 	if isURL(given) {
-		return Target{}, invalidTarget(given, "targets beginning with http:// or https:// are not carried by this version", "")
+		return Target{}, invalidTarget(given, "targets beginning with http:// or https:// are not carried by this version")
 	}
 	app, namespace, dotted := strings.Cut(given, ".")
 	if strings.Contains(namespace, ".") {
-		return Target{}, invalidTarget(given, "a target has one dot at most: app or app.namespace", "")
+		return Target{}, invalidTarget(given, "a target has one dot at most: app or app.namespace")
 	}
 	if err := identity.CheckAppID(app); err != nil {
-		return Target{}, invalidTarget(given, "an app id is "+identity.Rule, "")
+		return Target{}, invalidTarget(given, "an app id is "+identity.Rule)
 	}
 	if dotted {
 		if err := identity.CheckNamespace(namespace); err != nil {
-			return Target{}, invalidTarget(given, "a namespace is "+identity.Rule, "")
+			return Target{}, invalidTarget(given, "a namespace is "+identity.Rule)
 		}
 	}
 	return Target{App: app, Namespace: namespace, Given: given}, nil
@@ -51,10 +51,10 @@ func TargetMissing() *apperr.Error {
 	}
 }
 
-func invalidTarget(given, cause, hint string) *apperr.Error {
+func invalidTarget(given, cause string) *apperr.Error {
 	text := "invalid app id " + given
 	return &apperr.Error{
-		Reason: apperr.TargetInvalid, What: text, Dapr: text, Cause: cause, Hint: hint,
+		Reason: apperr.TargetInvalid, What: text, Dapr: text, Cause: cause,
 		Reached: apperr.ReachedNo,
 	}
 }
