@@ -24,12 +24,25 @@ type stream struct {
 	src *os.File
 	dst io.Writer // nil once it could not be written
 	log io.Writer // nil if no copy is kept
-	// show turns what was read into what dst gets; nil leaves it.
-	show func([]byte) []byte
+	// lens turns what was read into what dst gets; nil leaves it.
+	lens lens
 
 	draining atomic.Bool
 	done     chan struct{}
 }
+
+// A lens turns what was read into what is to be written. It may hold back the
+// end of a chunk until it has seen the beginning of the next, for a moment.
+type lens interface {
+	show(b []byte) []byte
+	// held returns what is held back, and no longer holds it.
+	held() []byte
+	holds() bool
+}
+
+// holdBound is how long a lens may wait for the next chunk: what it waits for
+// has been written together with what it holds.
+const holdBound = 5 * time.Millisecond
 
 func newStream(src *os.File, dst, log io.Writer) *stream {
 	return &stream{src: src, dst: dst, log: log, done: make(chan struct{})}
@@ -44,19 +57,37 @@ func (s *stream) copy() {
 		defer held.flush()
 	}
 	b := make([]byte, chunk)
-	for {
-		if s.draining.Load() {
-			// Each read anew: a slow dst must not use up the time of src.
-			_ = s.src.SetReadDeadline(time.Now().Add(drainQuiet)) // without one the read waits for the end
-		}
+	for limited := false; ; {
+		holds := s.lens != nil && s.lens.holds()
+		limited = s.limit(holds, limited)
 		n, err := s.src.Read(b)
 		if n > 0 && !s.pass(b[:n]) {
 			return
 		}
-		if err != nil {
+		if err == nil {
+			continue
+		}
+		if holds && n == 0 && !s.write(s.lens.held()) || !holds || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
 	}
+}
+
+// limit sets how long the next read may take, each time anew: a slow dst must
+// not use up the time of src. It reports whether there is a limit.
+func (s *stream) limit(holds, limited bool) bool {
+	if holds {
+		_ = s.src.SetReadDeadline(time.Now().Add(holdBound)) // without one the read waits for more
+		return true
+	}
+	if limited {
+		_ = s.src.SetReadDeadline(time.Time{}) // before the look below: drain sets it after its own
+	}
+	if s.draining.Load() {
+		_ = s.src.SetReadDeadline(time.Now().Add(drainQuiet)) // without one the read waits for the end
+		return true
+	}
+	return false
 }
 
 // pass writes b to both sinks. It returns false if dst's reader is gone: src
@@ -65,11 +96,16 @@ func (s *stream) pass(b []byte) bool {
 	if s.log != nil {
 		_, _ = s.log.Write(b) // promised not to fail
 	}
-	if s.dst == nil {
-		return true
+	if s.lens != nil {
+		b = s.lens.show(b)
 	}
-	if s.show != nil {
-		b = s.show(b)
+	return s.write(b)
+}
+
+// write writes b to dst and reports whether it is still read.
+func (s *stream) write(b []byte) bool {
+	if s.dst == nil || len(b) == 0 {
+		return true
 	}
 	_, err := s.dst.Write(b)
 	if errors.Is(err, syscall.EPIPE) {
@@ -109,8 +145,7 @@ func (g *guarded) tryWrite(b []byte) {
 }
 
 // unCR takes away the carriage return a terminal puts before each line feed.
-// One at the end of a chunk is passed on: it may be a progress bar's, which
-// waits for nothing. The chunk is changed in place.
+// The chunk is changed in place.
 func unCR(b []byte) []byte {
 	if !bytes.Contains(b, crlf) {
 		return b
@@ -127,38 +162,50 @@ func unCR(b []byte) []byte {
 
 var crlf = []byte("\r\n") // read only
 
-// lineLog writes what a terminal got with its carriage returns before line
-// feeds taken away, also where a chunk ends between the two.
+// lines is a lens that takes away a terminal's carriage returns, also where a
+// chunk ends between one and its line feed.
+type lines struct {
+	cr bool // a carriage return is held
+	b  []byte
+}
+
+func (l *lines) show(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	l.b = append(append(l.b[:0], l.held()...), b...)
+	if l.cr = l.b[len(l.b)-1] == '\r'; l.cr {
+		l.b = l.b[:len(l.b)-1]
+	}
+	return unCR(l.b)
+}
+
+func (l *lines) holds() bool { return l.cr }
+
+func (l *lines) held() []byte {
+	if !l.cr {
+		return nil
+	}
+	l.cr = false
+	return []byte{'\r'}
+}
+
+// A lineLog writes what a terminal got as lines.
 type lineLog struct {
-	w    io.Writer
-	held bool // a carriage return whose successor is not known yet
-	b    []byte
+	w io.Writer
+	lines
 }
 
 func (l *lineLog) Write(b []byte) (int, error) {
-	n := len(b)
-	if n == 0 {
-		return 0, nil
+	if text := l.show(b); len(text) > 0 {
+		_, _ = l.w.Write(text) // promised not to fail
 	}
-	l.b = l.b[:0]
-	if l.held {
-		l.b = append(l.b, '\r')
-	}
-	l.b = append(l.b, b...)
-	if l.held = l.b[len(l.b)-1] == '\r'; l.held {
-		l.b = l.b[:len(l.b)-1]
-	}
-	if len(l.b) == 0 {
-		return n, nil
-	}
-	_, err := l.w.Write(unCR(l.b))
-	return n, err
+	return len(b), nil
 }
 
 // flush writes what is held.
 func (l *lineLog) flush() {
-	if l.held {
-		l.held = false
-		_, _ = l.w.Write([]byte{'\r'}) // promised not to fail
+	if rest := l.held(); rest != nil {
+		_, _ = l.w.Write(rest) // promised not to fail
 	}
 }

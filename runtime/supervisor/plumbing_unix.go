@@ -75,7 +75,7 @@ func (pl *plumbing) terminal(spec Spec) error {
 		copyTo = &lineLog{w: w}
 	}
 	s := newStream(term.master, term.out, copyTo)
-	s.show = term.show
+	s.lens = term
 	pl.streams = append(pl.streams, s)
 	return nil
 }

@@ -35,6 +35,8 @@ func play(role string) int {
 		return playParent(os.Args[1:])
 	case "shell":
 		return playShell(os.Args[1:])
+	case "root":
+		return playRoot(os.Args[1])
 	case "listener":
 		return playListener(os.Args[1:])
 	default:
@@ -43,7 +45,7 @@ func play(role string) int {
 }
 
 // playParent does what pillion does: it runs a command until it ends, SIGTERM
-// and Ctrl-C terminate it, Ctrl-\ kills it. What happens is said on descriptor
+// and Ctrl-C terminate it, SIGUSR1 and Ctrl-\ kill it. What happens is said on descriptor
 // 3.
 func playParent(command []string) int {
 	say := os.NewFile(3, "says")
@@ -56,7 +58,7 @@ func playParent(command []string) int {
 		spec.Terminal = os.Stdout
 	}
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
 	p, err := supervisor.Start(context.Background(), spec)
 	if err != nil {
 		_, _ = fmt.Fprintln(say, "error", err)
@@ -74,6 +76,10 @@ func playParent(command []string) int {
 			}
 		case s := <-signals:
 			_, _ = fmt.Fprintln(say, "signal", s)
+			if s == syscall.SIGUSR1 {
+				_, _ = fmt.Fprintln(say, "kill", p.Kill())
+				continue
+			}
 			_ = p.Terminate()
 		case <-p.Done():
 			exit, err := p.Wait()
@@ -122,6 +128,19 @@ func playShell(command []string) int {
 		}
 		_ = unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, job.Process.Pid)
 		_ = syscall.Kill(-job.Process.Pid, syscall.SIGCONT)
+	}
+}
+
+// playRoot becomes root for good, if its file lets it, and stays.
+func playRoot(ready string) int {
+	if err := syscall.Setresuid(0, 0, 0); err != nil {
+		return 1
+	}
+	if err := os.WriteFile(ready, nil, 0o600); err != nil {
+		return 1
+	}
+	for {
+		_ = syscall.Pause()
 	}
 }
 

@@ -329,9 +329,7 @@ func TestCtrlZSuspendsEverything(t *testing.T) {
 		if got := s.said(t, "stopped"); got != "true" {
 			t.Errorf("the terminal is the shell's again: %s", got)
 		}
-		if got := state(app); got != "T" {
-			t.Errorf("the app is in state %s, want T", got)
-		}
+		eventually(t, "the app is stopped", func() bool { return state(app) == "T" })
 		if err := pty.Setsize(s.master, &pty.Winsize{Rows: 9, Cols: 9}); err != nil {
 			t.Fatal(err)
 		}

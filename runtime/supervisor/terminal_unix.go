@@ -26,6 +26,7 @@ type terminal struct {
 	keys *keyboard
 	// crlf says that our terminal puts a carriage return before line feeds.
 	crlf bool
+	lines
 }
 
 // newlines are the flags of a terminal that turns line feeds into CR LF.
@@ -103,16 +104,16 @@ func control(file *os.File, f func(fd uintptr)) error {
 func (t *terminal) show(b []byte) []byte {
 	now, err := t.settings()
 	if err != nil {
-		return b
+		return append(t.held(), b...)
 	}
-	lines := t.crlf && now.Oflag&newlines == newlines
+	twice := t.crlf && now.Oflag&newlines == newlines
 	if t.keys != nil {
-		t.keys.output(lines)
+		t.keys.output(twice)
 	}
-	if lines {
-		return unCR(b)
+	if twice {
+		return t.lines.show(b)
 	}
-	return b
+	return append(t.held(), b...)
 }
 
 // foreground is the process group that has the app's terminal.
