@@ -1,9 +1,11 @@
 package supervisor
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -79,4 +81,39 @@ func FuzzCarriageReturns(f *testing.F) {
 			t.Errorf("unCR(%q) = %q, want %q", text, got, want)
 		}
 	})
+}
+
+func TestTheKernelAndItsTablesSayTheSame(t *testing.T) {
+	t.Parallel()
+	var inodes []uint64
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = ln.Close() }()
+		file, err := ln.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = file.Close() }()
+		info, err := file.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		inodes = append(inodes, info.Sys().(*syscall.Stat_t).Ino)
+	}
+	asked, err := askKernel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := readTables("/proc/self/net/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, inode := range inodes {
+		if asked[inode] != read[inode] || !asked[inode].addr.IsValid() {
+			t.Errorf("the kernel says %v, its tables %v", asked[inode], read[inode])
+		}
+	}
 }

@@ -2,10 +2,6 @@ package supervisor
 
 import (
 	"bytes"
-	"encoding/binary"
-	"encoding/hex"
-	"fmt"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -20,9 +16,9 @@ func (p *Process) Sockets() ([]Socket, error) {
 	if len(tree) == 0 {
 		return nil, nil
 	}
-	listening, err := listeners(fmt.Sprintf("/proc/%d/net/", p.pid))
+	listening, err := listeners(p.pid)
 	if err != nil {
-		listening, err = listeners("/proc/self/net/") // the first process may be gone
+		listening, err = listeners(0) // the first process may be gone
 	}
 	if err != nil {
 		return nil, err
@@ -44,7 +40,7 @@ func (p *Process) Sockets() ([]Socket, error) {
 // HolderOf says which process of this machine listens on a TCP port, at
 // whatever address.
 func HolderOf(port uint16) (Holder, bool) {
-	listening, err := listeners("/proc/self/net/")
+	listening, err := listeners(0)
 	if err != nil {
 		return Holder{}, false
 	}
@@ -123,72 +119,4 @@ func socketsOf(pid int) []uint64 {
 		}
 	}
 	return inodes
-}
-
-type listener struct {
-	addr netip.AddrPort
-	uid  int
-}
-
-// listeners reads the listening TCP sockets of a network namespace, by inode.
-func listeners(dir string) (map[uint64]listener, error) {
-	all := map[uint64]listener{}
-	var first error
-	for _, name := range []string{"tcp", "tcp6"} { // a system may lack one
-		table, err := os.ReadFile(dir + name)
-		if err != nil {
-			first = err
-			continue
-		}
-		for line := range bytes.Lines(table) {
-			if l, inode, ok := parseListener(line); ok {
-				all[inode] = l
-			}
-		}
-	}
-	if len(all) == 0 && first != nil {
-		return nil, fmt.Errorf("list listening sockets: %w", first)
-	}
-	return all, nil
-}
-
-// stateListen is TCP_LISTEN as /proc/net/tcp writes it.
-const stateListen = "0A"
-
-// parseListener reads a line of /proc/net/tcp: "sl local remote state queues
-// timer retransmits uid timeout inode …".
-func parseListener(line []byte) (listener, uint64, bool) {
-	if !bytes.Contains(line, []byte(" "+stateListen+" ")) {
-		return listener{}, 0, false
-	}
-	fields := bytes.Fields(line)
-	if len(fields) < 10 || string(fields[3]) != stateListen {
-		return listener{}, 0, false
-	}
-	addr, ok := parseAddr(string(fields[1]))
-	inode, err := strconv.ParseUint(string(fields[9]), 10, 64)
-	if !ok || err != nil {
-		return listener{}, 0, false
-	}
-	uid, err := strconv.Atoi(string(fields[7]))
-	if err != nil {
-		uid = -1
-	}
-	return listener{addr: addr, uid: uid}, inode, true
-}
-
-// parseAddr reads an address of /proc/net/tcp: words of four bytes in the
-// machine's order, and the port in hexadecimal.
-func parseAddr(s string) (netip.AddrPort, bool) {
-	words, portText, _ := strings.Cut(s, ":")
-	port, err := strconv.ParseUint(portText, 16, 16)
-	b, errHex := hex.DecodeString(words)
-	if err != nil || errHex != nil || len(b) != 4 && len(b) != 16 {
-		return netip.AddrPort{}, false
-	}
-	for i := 0; i < len(b); i += 4 {
-		binary.NativeEndian.PutUint32(b[i:], binary.BigEndian.Uint32(b[i:]))
-	}
-	addr, ok := netip.AddrFromSlice(b)
-	return netip.AddrPortFrom(addr.Unmap(), uint16(port)), ok
 }
