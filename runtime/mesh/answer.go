@@ -36,8 +36,9 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		if t := b.o.call.Timing; t != nil {
 			t.Body += time.Since(b.began)
 		}
-		if err != io.EOF || !b.o.isTunnel() {
+		if err != io.EOF || b.o.isOver(theirs) {
 			b.o.unwatch()
+			b.o.leave()
 			b.o.closeBody()
 		}
 	}
@@ -57,12 +58,11 @@ func (b *answerBody) Close() error {
 // close ends the call if it is not over; a complete answer stays one.
 func (o *outgoing) close() {
 	err := &apperr.Error{Reason: apperr.Cancelled, What: "the answer was given up by its caller", Err: io.ErrClosedPipe}
-	if o.c.forget(&o.stream) {
-		o.stop()
+	complete := o.in.isEnded() && o.isOver(theirs)
+	if o.leave() && !complete {
 		_ = o.c.control(kindReset, o.id, encodeFault(err)) // the link has ended, or will
 	}
 	o.drop(err)
-	o.c.freed()
 }
 
 func (o *outgoing) closeBody() {
@@ -71,17 +71,11 @@ func (o *outgoing) closeBody() {
 	}
 }
 
-func (o *outgoing) isTunnel() bool {
-	o.state.Lock()
-	defer o.state.Unlock()
-	return o.tunnel
-}
-
 // A tunnelHalf sends the client's bytes of an upgraded connection.
 type tunnelHalf struct{ o *outgoing }
 
 func (t tunnelHalf) Write(p []byte) (int, error) {
-	if err := t.o.c.sendData(&t.o.stream, p, kindData); err != nil {
+	if err := t.o.c.sendData(&t.o.stream, p); err != nil {
 		return 0, t.o.why(err)
 	}
 	return len(p), nil
@@ -92,8 +86,7 @@ func (t tunnelHalf) CloseWrite() error {
 		return t.o.why(err)
 	}
 	if t.o.isOver(ours) {
-		t.o.c.forget(&t.o.stream)
-		t.o.c.freed()
+		t.o.leave()
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (c *client) left(last uint32) {
 	for id, s := range c.streams {
 		if o, ok := s.end.(*outgoing); ok && id > last {
 			lost = append(lost, o)
-			delete(c.streams, id)
+			c.forgetLocked(s)
 		}
 	}
 	c.mu.Unlock()
@@ -120,6 +120,7 @@ func (c *client) start(ctx context.Context, o *outgoing, head callHead) error {
 	case err == errStopped: //nolint:errorlint // never wrapped
 		return given(ctx, c.name.app, invoke.Evidence{NotWritten: true})
 	case err != nil || c.leaving || len(c.streams) >= int(c.greeting.calls):
+		c.out.letIn()
 		return errUnused
 	}
 	o.start = c.out.queued

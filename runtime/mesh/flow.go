@@ -1,23 +1,39 @@
 package mesh
 
-// share is the part of what a link has left that one call may hold: with it a
-// call alone gets its whole window, a thousand stalled calls leave room for
-// others, and nobody waits for a reader of another call.
-const share = 8
+// What has been sent and not consumed is bounded for the link, and a call whose
+// reader stalls must not take the others' part. So each call may always have
+// sure bytes on the way, and what is left of the link's window is a pool of
+// which a call may hold a share of what the others have left: alone it gets
+// nearly its whole window, and a thousand stalled calls leave the thousand and
+// first its sure part.
+const (
+	sure  = 2 << 10
+	pool  = linkWindow - maxCalls*sure - 2*largePortion // the last is what giveBack keeps
+	share = 8
+)
 
 // minPiece keeps a call that is short of room from sending crumbs.
 const minPiece = 1 << 10
 
 // allowance is how much of s may be sent now. l.mu is held.
 func (l *link) allowance(s *stream) int {
-	return min(s.window-s.sent, (linkWindow-l.sent)/share-s.sent)
+	left := (pool-(l.sent-l.surely))/share - max(s.sent-sure, 0)
+	return min(s.window-s.sent, linkWindow-l.sent, max(sure-s.sent, 0)+max(left, 0))
+}
+
+// charge notes that n bytes more of s are on the way; less, if negative. l.mu
+// is held.
+func (l *link) charge(s *stream, n int) {
+	l.surely += min(s.sent+n, sure) - min(s.sent, sure)
+	s.sent += n
+	l.sent += n
 }
 
 // sendData queues b as data of s, waiting for the receiver and the writer as
-// it must. With end it ends the direction.
-func (l *link) sendData(s *stream, b []byte, k kind) error {
+// it must.
+func (l *link) sendData(s *stream, b []byte) error {
 	for len(b) > 0 {
-		n, err := l.sendPiece(s, b, k)
+		n, err := l.sendPiece(s, b)
 		if err != nil {
 			return err
 		}
@@ -27,9 +43,8 @@ func (l *link) sendData(s *stream, b []byte, k kind) error {
 	return nil
 }
 
-// sendPiece queues the beginning of b. The kind's end flag goes with the last
-// piece.
-func (l *link) sendPiece(s *stream, b []byte, k kind) (int, error) {
+// sendPiece queues the beginning of b.
+func (l *link) sendPiece(s *stream, b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
@@ -43,15 +58,12 @@ func (l *link) sendPiece(s *stream, b []byte, k kind) (int, error) {
 		// Others may have taken what was left while this one waited.
 		allowed := l.allowance(s)
 		if allowed < min(n, minPiece) {
+			l.out.letIn()
 			continue
 		}
 		n = min(n, allowed)
-		if n < len(b) {
-			k &^= flagEnd
-		}
-		s.sent += n
-		l.sent += n
-		l.queue(k, s.id, b[:n])
+		l.charge(s, n)
+		l.queue(kindData, s.id, b[:n])
 		return n, nil
 	}
 }
@@ -59,10 +71,12 @@ func (l *link) sendPiece(s *stream, b []byte, k kind) (int, error) {
 // credit waits until s may send at least n bytes. l.mu is held as by admit.
 func (l *link) credit(s *stream, n int) error {
 	for {
-		if l.err != nil {
+		switch {
+		case l.err != nil:
 			return l.err
-		}
-		if l.allowance(s) >= n {
+		case s.isStopped() || l.streams[s.id] != s:
+			return errStopped
+		case l.allowance(s) >= n:
 			return nil
 		}
 		if s.room == nil {
@@ -103,13 +117,14 @@ func (l *link) unblock(s *stream) {
 func (l *link) returned(call uint32, n int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sent -= n
 	s := l.streams[call]
-	if s != nil {
-		s.sent -= n
-	}
-	if l.sent < 0 || s != nil && s.sent < 0 {
+	switch {
+	case n > l.sent || s != nil && n > s.sent:
 		return violated("more given back than was sent")
+	case s != nil:
+		l.charge(s, -n)
+	default:
+		l.sent -= n
 	}
 	l.letOn()
 	return nil

@@ -148,7 +148,7 @@ func (in *incoming) pump(body io.Reader) bool {
 	defer uploadBuffers.Put(buf)
 	for {
 		n, err := body.Read(buf[:])
-		if n > 0 && in.l.sendData(&in.stream, buf[:n], kindData) != nil {
+		if n > 0 && in.l.sendData(&in.stream, buf[:n]) != nil {
 			return false
 		}
 		switch {

@@ -47,6 +47,7 @@ type link struct {
 	out     outbox
 	streams map[uint32]*stream
 	sent    int       // bytes sent and not given back
+	surely  int       // of them, the sure parts of open calls
 	blocked []*stream // calls that wait for bytes to be given back
 	last    uint32    // the highest call so far
 	leaving bool      // no new calls
@@ -241,6 +242,7 @@ func (l *link) forgetLocked(s *stream) bool {
 		return false
 	}
 	delete(l.streams, s.id)
+	l.surely -= min(s.sent, sure)
 	if l.leaving && len(l.streams) == 0 {
 		l.signal() // a client's writer parts
 	}

@@ -29,7 +29,8 @@ var errStopped = errors.New("stopped")
 
 // admit waits for room for size bytes. l.mu is held before and after; it is
 // let go while waiting, so what was known before has to be looked at again. A
-// nil stop never ends the waiting.
+// nil stop never ends the waiting. Whoever was admitted queues something or
+// calls letIn: the next in line waits for that.
 func (l *link) admit(size int, stop <-chan struct{}) error {
 	if l.err != nil {
 		return l.err

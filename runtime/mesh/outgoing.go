@@ -50,7 +50,7 @@ func (o *outgoing) frame(h header, payload []byte) error {
 		o.state.Unlock()
 		o.tell()
 	case kindRefused:
-		o.c.forget(&o.stream)
+		o.leave()
 		o.fail(parseFault(payload, invoke.Evidence{Refused: true}.Reached(), o.c.greeting.instance))
 	case kindInfo, kindHead:
 		return o.answered(h, payload)
@@ -100,15 +100,24 @@ func (o *outgoing) inform(head answerHead, size int) {
 	o.tell()
 }
 
-// received is called when the answer is complete. The call is over then,
-// unless it is a tunnel whose other direction goes on.
+// received is called when the answer is complete. Nothing more is sent then,
+// unless it is a tunnel whose other direction goes on. A call counts as open
+// until its answer has been read: it takes its part of the link's window.
 func (o *outgoing) received() {
 	if o.isOver(theirs) {
-		o.c.forget(&o.stream)
 		o.stop()
-		o.c.freed()
 	}
 	o.tell()
+}
+
+// leave takes a call off its link. It reports whether it was on it.
+func (o *outgoing) leave() bool {
+	known := o.c.forget(&o.stream)
+	o.stop()
+	if known {
+		o.c.freed()
+	}
+	return known
 }
 
 // The directions of a call.
@@ -127,7 +136,7 @@ func (o *outgoing) isOver(direction int) bool {
 
 // reset is called when the peer has given the call up.
 func (o *outgoing) reset(payload []byte) {
-	o.c.forget(&o.stream)
+	o.leave()
 	o.fail(parseFault(payload, apperr.ReachedMaybe, o.c.greeting.instance))
 }
 
@@ -142,7 +151,6 @@ func (o *outgoing) fail(err *apperr.Error) {
 	o.stop()
 	o.in.fail(err)
 	o.tell()
-	o.c.freed()
 }
 
 // reject gives up a call because of what its peer sent.
@@ -156,19 +164,17 @@ func (o *outgoing) reject(cause error) {
 // abandon gives the call up and tells the peer. It does nothing to a call that
 // is over.
 func (o *outgoing) abandon(err *apperr.Error) {
-	known := o.c.forget(&o.stream)
+	known := o.leave()
 	o.state.Lock()
 	if o.failed == nil {
 		o.failed, o.own = err, true
 	}
 	o.state.Unlock()
-	o.stop()
 	o.drop(err)
 	o.tell()
 	if known {
 		_ = o.c.control(kindReset, o.id, encodeFault(err)) // the link has ended, or will
 	}
-	o.c.freed()
 }
 
 // goOn lets the body be sent.
@@ -258,7 +264,7 @@ func (o *outgoing) upload() {
 	defer uploadBuffers.Put(buf)
 	for !o.isStopped() {
 		n, err := body.Read(buf[:])
-		if n > 0 && o.c.sendData(&o.stream, buf[:n], kindData) != nil {
+		if n > 0 && o.c.sendData(&o.stream, buf[:n]) != nil {
 			return
 		}
 		if err == io.EOF {

@@ -187,7 +187,6 @@ func (t *Transport) carry(ctx context.Context, o *outgoing, to discovery.Endpoin
 	head, failed := o.await()
 	if failed != nil {
 		o.unwatch()
-		o.c.freed()
 		return nil, failed
 	}
 	return o.answer(head, to), nil
