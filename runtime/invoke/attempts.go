@@ -299,7 +299,7 @@ func (a *attempts) notFound() *apperr.Error {
 		Reason:  apperr.AppNotFound,
 		What:    fmt.Sprintf("no app %q %s", app, where),
 		Dapr:    "couldn't find service: " + app,
-		Cause:   fmt.Sprintf("app-id %s not found: %s", app, listRunning(running, here)),
+		Cause:   fmt.Sprintf("app-id %s not found: %s", app, listRunning(running, a.i.self.App(), here)),
 		Hint:    "start it with: pillion run --app-id " + a.key.App + " -- <command>",
 		Reached: apperr.ReachedNo,
 	}
@@ -315,8 +315,12 @@ func (a *attempts) notFound() *apperr.Error {
 	return e
 }
 
-func listRunning(names []string, here string) string {
+// listRunning is the sentence of what runs, the caller itself first.
+func listRunning(names []string, self, here string) string {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	if i := slices.Index(names, self); i > 0 {
+		names = slices.Insert(slices.Delete(names, i, i+1), 0, self)
+	}
 	switch {
 	case len(names) == 0:
 		return "nothing else is running " + here

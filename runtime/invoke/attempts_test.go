@@ -210,7 +210,7 @@ func TestAnUnknownAppIsToldAtOnceWithTheNearMatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := newTable()
-		r.running, r.nearest = []string{"todo-api", "notify-service"}, "notify-service"
+		r.running, r.nearest = []string{"notify-service", "caller"}, "notify-service"
 		c := call("body")
 		c.Target = invoke.Target{App: "notification-service", Given: "notification-service"}
 		began := time.Now()
@@ -219,7 +219,7 @@ func TestAnUnknownAppIsToldAtOnceWithTheNearMatch(t *testing.T) {
 		if e.Reason != apperr.AppNotFound || time.Since(began) != 0 {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
-		const want = "failed to invoke, id: notification-service, err: couldn't find service: notification-service (app-id notification-service not found: running here are notify-service, todo-api; did you mean notify-service?)"
+		const want = "failed to invoke, id: notification-service, err: couldn't find service: notification-service (app-id notification-service not found: running here are caller, notify-service; did you mean notify-service?)"
 		if got := e.InvokeBody("notification-service").Message; got != want {
 			t.Errorf("message\n%s\nwant\n%s", got, want)
 		}
