@@ -14,6 +14,7 @@ import (
 	"github.com/pillion-dev/pillion/discovery/local"
 	"github.com/pillion-dev/pillion/discovery/mdns"
 	"github.com/pillion-dev/pillion/discovery/static"
+	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/lifecycle"
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/runtime/config"
@@ -93,31 +94,12 @@ func tlsKey(p *place) []byte { return discovery.DeriveKey(p.authority.DiscoveryK
 func (n *network) find(o networkOptions) error {
 	var sources []discovery.Source
 	for _, name := range o.cfg.Discovery {
-		switch name {
-		case sourceLocal:
-			sources = append(sources, local.New(o.place.folder, local.Options{NetNS: rundir.NetNS()}))
-		case sourceMDNS:
-			multicast, err := mdns.New(mdns.Options{
-				Key: n.key, Dir: o.place.folder.Path(), LAN: o.cfg.LAN, NetNS: rundir.NetNS(), Logger: o.log, Warn: o.warn,
-			})
-			if err != nil {
-				return err
-			}
-			n.multicast = multicast
-			sources = append(sources, multicast)
-		case sourceStatic:
-			var peers []static.Peer
-			for _, given := range o.cfg.Peers {
-				peer, err := static.ParsePeer(given)
-				if err != nil {
-					return err
-				}
-				peers = append(peers, peer)
-			}
-			if len(peers) > 0 {
-				n.peers = static.New(peers)
-				sources = append(sources, n.peers)
-			}
+		source, err := n.source(name, o)
+		if err != nil {
+			return err
+		}
+		if source != nil {
+			sources = append(sources, source)
 		}
 	}
 	seen, err := discovery.OpenSeen(o.place.home.Seen())
@@ -130,6 +112,44 @@ func (n *network) find(o networkOptions) error {
 		ResolveTimeout: o.cfg.ResolveTimeout, Logger: o.log,
 	})
 	return nil
+}
+
+// source makes one source; nil if there is nothing for it to serve.
+func (n *network) source(name string, o networkOptions) (discovery.Source, error) {
+	switch name {
+	case sourceLocal:
+		return local.New(o.place.folder, local.Options{NetNS: rundir.NetNS()}), nil
+	case sourceMDNS:
+		multicast, err := mdns.New(mdns.Options{
+			Key: o.place.authority.DiscoveryKey(), Dir: o.place.folder.Path(), LAN: o.cfg.LAN, NetNS: rundir.NetNS(), Logger: o.log, Warn: o.warn,
+		})
+		if err != nil {
+			return nil, err
+		}
+		n.multicast = multicast
+		return multicast, nil
+	case sourceStatic:
+		return n.static(o.cfg.Peers)
+	}
+	return nil, &apperr.Error{
+		Reason: apperr.Usage, What: "no discovery source " + name, Hint: "local, mdns and static are known",
+	}
+}
+
+func (n *network) static(given []string) (discovery.Source, error) {
+	var peers []static.Peer
+	for _, one := range given {
+		peer, err := static.ParsePeer(one)
+		if err != nil {
+			return nil, err
+		}
+		peers = append(peers, peer)
+	}
+	if len(peers) == 0 {
+		return nil, nil //nolint:nilnil // no peers, no source
+	}
+	n.peers = static.New(peers)
+	return n.peers, nil
 }
 
 // tasks are the network's long-lived parts.
