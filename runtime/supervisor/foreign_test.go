@@ -23,7 +23,7 @@ func TestWhatCannotBeKilledIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Where the other user may read it.
-	dir, err := os.MkdirTemp("", "supervisor")
+	dir, err := os.MkdirTemp("", "supervisor") //nolint:usetesting // t.TempDir is closed to others
 	if err != nil {
 		t.Fatal(err)
 	}

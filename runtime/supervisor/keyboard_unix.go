@@ -88,10 +88,10 @@ func (k *keyboard) await(typed bool) bool {
 	fd := -1
 	wait := lookAgain
 	if typed {
-		fd = int(k.tty.Fd()) //nolint:gosec // a descriptor is small
+		fd = int(k.tty.Fd())
 		wait = -1
 	}
-	readable, woken := awaitReadable(fd, int(k.waking.Fd()), wait) //nolint:gosec // a descriptor is small
+	readable, woken := awaitReadable(fd, int(k.waking.Fd()), wait)
 	if woken {
 		var b [16]byte
 		_, _ = k.waking.Read(b[:]) // only to empty it
@@ -193,7 +193,7 @@ func (k *keyboard) close() {
 // inForeground reports whether our process group has the terminal. One that
 // does not control us has no jobs.
 func inForeground(fd uintptr) bool {
-	group, err := unix.IoctlGetInt(int(fd), unix.TIOCGPGRP) //nolint:gosec // a descriptor is small
+	group, err := unix.IoctlGetInt(int(fd), unix.TIOCGPGRP)
 	return err != nil || group == unix.Getpgrp()
 }
 

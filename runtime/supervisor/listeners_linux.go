@@ -107,19 +107,26 @@ func readAnswers(fd int, all map[uint64]listener) error {
 		if err != nil {
 			return err
 		}
-		for _, m := range messages {
-			switch m.Header.Type {
-			case unix.NLMSG_DONE:
-				return nil
-			case unix.SOCK_DIAG_BY_FAMILY:
-				if l, inode, ok := parseDiag(m.Data); ok {
-					all[inode] = l
-				}
-			default:
-				return errDiag
-			}
+		if done, err := takeAnswers(messages, all); done || err != nil {
+			return err
 		}
 	}
+}
+
+func takeAnswers(messages []syscall.NetlinkMessage, all map[uint64]listener) (done bool, err error) {
+	for _, m := range messages {
+		switch m.Header.Type {
+		case unix.NLMSG_DONE:
+			return true, nil
+		case unix.SOCK_DIAG_BY_FAMILY:
+			if l, inode, ok := parseDiag(m.Data); ok {
+				all[inode] = l
+			}
+		default:
+			return false, errDiag
+		}
+	}
+	return false, nil
 }
 
 // parseDiag reads struct inet_diag_msg.
@@ -141,7 +148,7 @@ func readTables(dir string) (map[uint64]listener, error) {
 	all := map[uint64]listener{}
 	var first error
 	for _, name := range []string{"tcp", "tcp6"} { // a system may lack one
-		table, err := os.ReadFile(dir + name)
+		table, err := os.ReadFile(dir + name) //nolint:gosec // of /proc
 		if err != nil {
 			first = err
 			continue

@@ -68,7 +68,7 @@ func HolderOf(port uint16) (Holder, bool) {
 func holder(s stat, uid int) Holder {
 	h := Holder{PID: s.pid, UID: uid, Name: s.name, Since: started(s)}
 	dir := "/proc/" + strconv.Itoa(s.pid)
-	if line, err := os.ReadFile(dir + "/cmdline"); err == nil && len(line) > 0 {
+	if line, err := os.ReadFile(dir + "/cmdline"); err == nil && len(line) > 0 { //nolint:gosec // a number
 		h.Command = strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
 	}
 	h.Folder, _ = os.Readlink(dir + "/cwd") // another user's cannot be read

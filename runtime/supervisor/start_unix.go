@@ -133,7 +133,7 @@ func (p *Process) startApp(ctx context.Context, order guard.Order) error {
 	case err != nil:
 		return fmt.Errorf("the guard ended before it had started %s: %w", order.Path, err)
 	case first.Kind == guard.Failed:
-		return notStarted(order, syscall.Errno(first.Value)) //nolint:gosec // an errno is small
+		return notStarted(order, syscall.Errno(first.Value))
 	}
 	p.pid = first.Value
 	return nil
@@ -146,7 +146,7 @@ func notStarted(o guard.Order, errno syscall.Errno) error {
 		What:  "cannot execute " + o.Args[0],
 		Cause: errno.Error(),
 	}
-	switch errno {
+	switch errno { //nolint:exhaustive // the rest says it in its own words
 	case syscall.ENOEXEC:
 		e.Cause = "it is neither a program of this system nor a script that begins with #!"
 		e.Hint = "begin it with a line such as #!/bin/sh, or build it for this machine"

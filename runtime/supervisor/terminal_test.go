@@ -162,7 +162,11 @@ func onDirect(t *testing.T, script string) string {
 
 func TestAnAppThatDrawsForItselfIsNotCorrected(t *testing.T) {
 	t.Parallel()
-	s := onScreen(t, "parent", all, "sh", "-c", `stty -opost; printf '1\n2\n3'; sleep 0.2; stty opost; printf '\n4\n'`)
+	seen := t.TempDir() + "/seen"
+	s := onScreen(t, "parent", all, "sh", "-c",
+		`stty -opost; printf '1\n2\n3'; while [ ! -e "$0" ]; do sleep 0.01; done; stty opost; printf '\n4\n'`, seen)
+	s.shows(t, "1\n2\n3")
+	write(t, seen, "", 0o600)
 	s.said(t, "ended")
 	<-s.done
 	s.shows(t, "1\n2\n3\r\n4\r\n")

@@ -66,7 +66,7 @@ func pollable(f *os.File) (*os.File, error) {
 		_ = unix.Close(fd) // already reporting the first error
 		return nil, err
 	}
-	return os.NewFile(uintptr(fd), f.Name()), nil //nolint:gosec // a descriptor is not negative
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 // resize gives the app's terminal the size of ours. The system tells the app.
@@ -74,7 +74,7 @@ func (t *terminal) resize() {
 	if size, err := pty.GetsizeFull(t.ours); err == nil {
 		set := unix.Winsize{Row: size.Rows, Col: size.Cols, Xpixel: size.X, Ypixel: size.Y}
 		_ = control(t.master, func(fd uintptr) {
-			_ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &set) //nolint:gosec // a descriptor is small
+			_ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &set)
 		}) // gone: nobody looks at it any more
 	}
 }
@@ -119,7 +119,7 @@ func (t *terminal) show(b []byte) []byte {
 // foreground is the process group that has the app's terminal.
 func (t *terminal) foreground() (group int, err error) {
 	if e := control(t.master, func(fd uintptr) {
-		group, err = unix.IoctlGetInt(int(fd), unix.TIOCGPGRP) //nolint:gosec // a descriptor is small
+		group, err = unix.IoctlGetInt(int(fd), unix.TIOCGPGRP)
 	}); e != nil {
 		return 0, e
 	}
@@ -169,7 +169,10 @@ func (t *typing) close() {
 // bytes sends typed bytes on their way.
 func (t *typing) bytes(b []byte) error {
 	now, err := t.term.settings()
-	if err != nil || now.Lflag&syscall.ISIG == 0 {
+	if err != nil {
+		return err // the app's terminal is closed
+	}
+	if now.Lflag&syscall.ISIG == 0 {
 		t.pass(b)
 		return nil
 	}

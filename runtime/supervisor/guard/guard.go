@@ -114,7 +114,7 @@ func start(o Order) (pid int, errno syscall.Errno) {
 		attr.Sys.Ctty = fdAppTTY
 	}
 	dieWithUs(attr.Sys)
-	pid, err := syscall.ForkExec(o.Path, o.Args, attr)
+	pid, err := syscall.ForkExec(o.Path, o.Args, attr) //nolint:gosec // the user's own command
 	for fd := fdStdin; fd <= fdStderr; fd++ {
 		_ = syscall.Close(fd) // the app's now
 	}
@@ -136,7 +136,7 @@ func reap(app int) {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, 0, nil)
 		switch {
-		case err == syscall.EINTR: //nolint:errorlint // a bare Errno
+		case err == syscall.EINTR:
 		case err != nil:
 			return
 		case pid == app:
@@ -150,7 +150,7 @@ func awaitEnd(fd int) {
 	var b [1]byte
 	for {
 		n, err := syscall.Read(fd, b[:])
-		if n == 0 && err == nil || err != nil && err != syscall.EINTR { //nolint:errorlint // a bare Errno
+		if n == 0 && err == nil || err != nil && err != syscall.EINTR {
 			return
 		}
 	}

@@ -143,7 +143,7 @@ func readFull(fd int, b []byte) error {
 	for len(b) > 0 {
 		n, err := syscall.Read(fd, b)
 		switch {
-		case err == syscall.EINTR: //nolint:errorlint // a bare Errno
+		case err == syscall.EINTR:
 		case err != nil:
 			return err
 		case n == 0:
