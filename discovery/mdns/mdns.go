@@ -14,6 +14,7 @@
 package mdns
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -77,8 +78,9 @@ type Service struct {
 	own     *discovery.Announcement
 	epoch   time.Time
 	pending bool // own is to be sent once more
-	problem string
 	warned  bool
+	// problems are those of host scope (false) and LAN scope (true).
+	problems map[bool]string
 }
 
 // New makes a Service. It opens no socket and sends nothing.
@@ -88,6 +90,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{
 		dir: o.Dir, netns: o.NetNS, log: o.Logger, warn: o.Warn, cache: newCache(),
+		problems:  map[bool]string{},
 		refreshes: make(chan discovery.Key, maxRefreshes), repeat: make(chan struct{}, 1),
 	}
 	if s.log == nil {
@@ -150,7 +153,7 @@ func (s *Service) Failed(e discovery.Endpoint) { s.cache.drop(e.Instance) }
 func (s *Service) Problem() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.problem
+	return cmp.Or(s.problems[true], s.problems[false])
 }
 
 // Ask asks for key: on one machine for 30 ms, on the LAN for 250 ms, or until

@@ -52,7 +52,7 @@ func (s *Service) serve(ctx context.Context, sc *scope) {
 		defer func() { _ = slot.Unlock() }()
 	}
 	for ctx.Err() == nil {
-		err := sc.respond(ctx, func() { s.settle("") })
+		err := sc.respond(ctx, func() { s.settle(sc, "") })
 		if err != nil && ctx.Err() == nil {
 			s.trouble(err, sc)
 		}
@@ -95,7 +95,7 @@ func (s *Service) trouble(err error, sc *scope) {
 	} else {
 		problem += "; this user's apps on this machine are found all the same"
 	}
-	if !s.settle(problem) {
+	if !s.settle(sc, problem) {
 		return
 	}
 	if s.warn != nil {
@@ -105,11 +105,11 @@ func (s *Service) trouble(err error, sc *scope) {
 	}
 }
 
-// settle sets the problem, and reports whether it is the first one.
-func (s *Service) settle(problem string) (first bool) {
+// settle sets the scope's problem, and reports whether it is the first one.
+func (s *Service) settle(sc *scope, problem string) (first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.problem = problem
+	s.problems[sc.lan] = problem
 	first = problem != "" && !s.warned
 	s.warned = s.warned || first
 	return first

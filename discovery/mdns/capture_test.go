@@ -1,0 +1,112 @@
+//go:build linux
+
+package mdns_test
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+// runCapture prints "total ours" each time it is asked: the IP packets seen on
+// an interface, and those of UDP port 5353 or to a multicast address.
+func runCapture(name string) error {
+	ifi, err := net.InterfaceByName(name)
+	if err != nil {
+		return err
+	}
+	const everything = 0x0300 // ETH_P_ALL in network order
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, everything)
+	if err != nil {
+		return err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: everything, Ifindex: ifi.Index}); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	line := make([]byte, 64)
+	packet := make([]byte, 1<<16)
+	total, ours := 0, 0
+	for {
+		if _, err := os.Stdin.Read(line); err != nil {
+			return nil
+		}
+		for {
+			n, _, err := unix.Recvfrom(fd, packet, 0)
+			if errors.Is(err, unix.EAGAIN) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			total++
+			if isMDNS(packet[:n]) {
+				ours++
+			}
+		}
+		fmt.Println(total, ours)
+	}
+}
+
+// isMDNS looks for UDP over version 4 to or from port 5353.
+func isMDNS(p []byte) bool {
+	if len(p) < 28 || p[0]>>4 != 4 || p[9] != 17 {
+		return false
+	}
+	udp := p[int(p[0]&15)*4:]
+	return len(udp) >= 4 && (int(udp[0])<<8|int(udp[1]) == 5353 || int(udp[2])<<8|int(udp[3]) == 5353)
+}
+
+// runSend multicasts a packet on an interface each time it is told to, and
+// says how many answers came within a moment.
+func runSend(config string) error {
+	name, encoded, _ := strings.Cut(config, " ")
+	packet, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return err
+	}
+	ifi, err := net.InterfaceByName(name)
+	if err != nil {
+		return err
+	}
+	from := &net.UDPAddr{}
+	if ifi.Flags&net.FlagLoopback != 0 {
+		from.IP = net.IPv4(127, 0, 0, 1)
+	}
+	conn, err := net.ListenUDP("udp4", from)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	p4 := ipv4.NewPacketConn(conn)
+	if err := errors.Join(p4.SetMulticastInterface(ifi), p4.SetMulticastTTL(255), p4.SetMulticastLoopback(true)); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	line := make([]byte, 64)
+	for {
+		if _, err := os.Stdin.Read(line); err != nil {
+			return nil
+		}
+		if _, err := conn.WriteToUDP(packet, &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353}); err != nil {
+			return err
+		}
+		answers := 0
+		buf := make([]byte, 1<<16)
+		_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		for {
+			if _, _, err := conn.ReadFromUDP(buf); err != nil {
+				break
+			}
+			answers++
+		}
+		fmt.Println(answers)
+	}
+}
