@@ -73,7 +73,7 @@ func ParsePeer(s string) (Peer, error) {
 		}
 	}
 	host, port, err := net.SplitHostPort(addr)
-	if err != nil || host == "" || strings.ContainsAny(host, " /@") {
+	if err != nil || !isHost(host) {
 		return Peer{}, refused(s, "it has no host and port")
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
@@ -82,6 +82,17 @@ func ParsePeer(s string) (Peer, error) {
 	}
 	p.Host, p.Port = host, uint16(number)
 	return p, nil
+}
+
+// isHost accepts IP literals and what may be a name.
+func isHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	return s != "" && strings.IndexFunc(s, func(c rune) bool {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		return !letter && !strings.ContainsRune(".-_", c)
+	}) < 0
 }
 
 func refused(s, why string) error {
