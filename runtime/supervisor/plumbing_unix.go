@@ -124,8 +124,11 @@ func (pl *plumbing) keysThroughTerminal(spec Spec, tty *os.File) error {
 	}
 	pl.keys, pl.term.keys = keys, keys
 	pl.child.In, pl.child.Terminal = pl.term.slave, tty
-	typing := newTyping(pl.term, spec.Keys, keys.suspend)
-	pl.input = func() { keys.read(typing.bytes); typing.close() }
+	pl.input = func() {
+		typing := newTyping(pl.term, spec.Keys, keys.suspend)
+		keys.read(typing.bytes)
+		typing.close()
+	}
 	pl.waits = true
 	return nil
 }

@@ -34,7 +34,9 @@ func play(role string) int {
 	case "parent":
 		return playParent(os.Args[1:])
 	case "shell":
-		return playShell(os.Args[1:])
+		return playShell(os.Args[1:], true)
+	case "shell &":
+		return playShell(os.Args[1:], false)
 	case "root":
 		return playRoot(os.Args[1])
 	case "listener":
@@ -90,8 +92,9 @@ func playParent(command []string) int {
 }
 
 // playShell does what a shell does with a job at its terminal: it puts it in
-// front, takes the terminal back when the job stops, and wakes it when told.
-func playShell(command []string) int {
+// front, takes the terminal back when the job stops, and wakes it when told. A
+// job that begins in the background is put in front when told.
+func playShell(command []string, front bool) int {
 	say := os.NewFile(3, "says")
 	tell := bufio.NewReader(os.NewFile(4, "tells"))
 	signal.Ignore(syscall.SIGTTOU, syscall.SIGTSTP)
@@ -107,10 +110,17 @@ func playShell(command []string) int {
 	job.Env = append(os.Environ(), roleVar+"=parent")
 	job.Stdin, job.Stdout, job.Stderr = os.Stdin, os.Stdout, os.Stderr
 	job.ExtraFiles = []*os.File{say}
-	job.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Foreground: true, Ctty: 0}
+	job.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Foreground: front, Ctty: 0}
 	signal.Reset(syscall.SIGTSTP) // the job must not inherit it
 	if err := job.Start(); err != nil {
 		return 1
+	}
+	if !front {
+		if _, err := tell.ReadString('\n'); err != nil {
+			return 1
+		}
+		// It runs: a shell sends no signal.
+		_ = unix.IoctlSetPointerInt(0, unix.TIOCSPGRP, job.Process.Pid)
 	}
 	for {
 		var ws syscall.WaitStatus

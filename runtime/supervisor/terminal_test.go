@@ -360,3 +360,27 @@ func TestCtrlZWithoutAShellDoesNotHang(t *testing.T) {
 	s.keys(t, "on\r")
 	s.shows(t, "<on>")
 }
+
+func TestAJobInTheBackgroundLeavesTheTerminalAlone(t *testing.T) {
+	t.Parallel()
+	s := onScreen(t, "shell &", all, "sh", "-c", `echo ready; while read -r x; do echo "<$x>"; done`)
+	app, _ := s.started(t)
+	s.shows(t, "ready\r\n")
+	s.keys(t, "typed\r")
+	eventually(t, "the app waits for input", func() bool { return state(app) == "S" })
+	if s.settings(t) != s.before {
+		t.Error("the terminal's settings were changed from the background")
+	}
+	if strings.Contains(s.shown.String(), "<typed>") {
+		t.Error("what was typed was read from the background")
+	}
+	if _, err := s.tell.WriteString("fg\n"); err != nil {
+		t.Fatal(err)
+	}
+	s.shows(t, "<typed>")
+	eventually(t, "the terminal is raw", func() bool { return s.isRaw(t) })
+	s.keys(t, "\x03")
+	s.said(t, "ended")
+	<-s.done
+	s.isAsBefore(t)
+}
