@@ -215,7 +215,10 @@ func runApp(ctx context.Context, c *ui.Console, run runFunc, r appRun) error {
 // for it.
 func stopSignals(cancel, echoed func()) (hurry <-chan struct{}, stop func()) {
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup means it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	quick, ended := make(chan struct{}), make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {

@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -78,6 +77,7 @@ func (s *sidecar) halt(ctx context.Context, now bool) error {
 		defer close(hurried)
 		s.awaitHurry(ctx, cancel, now)
 	}()
+	s.halted = time.Now()
 	crashed := s.crashed()
 	if !crashed {
 		s.sayStopping()
@@ -186,7 +186,7 @@ func (s *sidecar) sayLeftovers(exit supervisor.Exit) {
 	if len(exit.Killed) > 0 {
 		s.say(Notice{
 			Kind: Warning, Text: "killed what did not end by itself: " + strings.Join(procNames(exit.Killed), ", "),
-			Cause: fmt.Sprintf("still there after %s", human.Duration(s.cfg.Grace)),
+			Cause: "still there " + human.Took(time.Since(s.halted)) + " after the stopping began",
 		})
 		return
 	}

@@ -95,7 +95,8 @@ type sidecar struct {
 
 	// requests asks the conductor to stop; true means at once.
 	requests chan bool
-	outcome  outcome // the conductor's
+	halted   time.Time // the conductor's, as is outcome
+	outcome  outcome
 	ending   ending
 }
 
