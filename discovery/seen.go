@@ -153,7 +153,7 @@ func (s *Seen) merge() error {
 	if err != nil {
 		return fmt.Errorf("read which apps have answered: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	data, err := io.ReadAll(io.LimitReader(f, maxSeenFile))
 	if err != nil {
 		return fmt.Errorf("read which apps have answered: %w", err)

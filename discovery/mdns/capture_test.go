@@ -35,7 +35,7 @@ func runCapture(name string) error {
 	packet := make([]byte, 1<<16)
 	total, ours := 0, 0
 	for {
-		if _, err := os.Stdin.Read(line); err != nil {
+		if !asked(line) {
 			return nil
 		}
 		for {
@@ -53,6 +53,12 @@ func runCapture(name string) error {
 		}
 		fmt.Println(total, ours)
 	}
+}
+
+// asked waits for a line; false at the end of the input.
+func asked(line []byte) bool {
+	_, err := os.Stdin.Read(line)
+	return err == nil
 }
 
 // isMDNS looks for UDP over version 4 to or from port 5353.
@@ -84,7 +90,7 @@ func runSend(config string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	p4 := ipv4.NewPacketConn(conn)
 	if err := errors.Join(p4.SetMulticastInterface(ifi), p4.SetMulticastTTL(255), p4.SetMulticastLoopback(true)); err != nil {
 		return err
@@ -92,7 +98,7 @@ func runSend(config string) error {
 	fmt.Println("ready")
 	line := make([]byte, 64)
 	for {
-		if _, err := os.Stdin.Read(line); err != nil {
+		if !asked(line) {
 			return nil
 		}
 		if _, err := conn.WriteToUDP(packet, &net.UDPAddr{IP: net.IPv4(224, 0, 0, 251), Port: 5353}); err != nil {

@@ -156,10 +156,10 @@ func TestForgedAndBrokenPacketsAreIgnored(t *testing.T) {
 	app := node(t, ns, nodeConfig{App: orders, Instance: "aaaaaaaa", Mesh: "127.0.0.1:4001"})
 	asker := node(t, ns, nodeConfig{App: "asker", Instance: "bbbbbbbb", Mesh: "127.0.0.1:4002"})
 	asker.until("ask orders", found("aaaaaaaa"))
-	txt := func(ttl uint32, instance string, strings ...string) []byte {
+	txt := func(ttl uint32, instance string, text ...string) []byte {
 		m := dns.Msg{Answer: []dns.RR{&dns.TXT{
 			Hdr: dns.RR_Header{Name: instance + "._pillion._tcp.local.", Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: ttl},
-			Txt: strings,
+			Txt: text,
 		}}}
 		m.Response = true
 		wire, err := m.Pack()

@@ -83,7 +83,7 @@ func asked(q dns.Question) (label string, ok bool) {
 
 // resources are the resource records of r, as answers to a question for label.
 func (k *keys) resources(label string, r record) []dns.RR {
-	seconds := uint32(ttl(r.state) / time.Second)
+	seconds := uint32(ttl(r.state) / time.Second) //nolint:gosec // a minute at most
 	instance, host := r.instance+"."+serviceName, r.instance+hostSuffix
 	header := func(name string, kind uint16) dns.RR_Header {
 		return dns.RR_Header{Name: name, Rrtype: kind, Class: dns.ClassINET, Ttl: seconds}

@@ -102,7 +102,7 @@ func runNode(config string) error {
 			if err != nil {
 				return err
 			}
-			defer reg.Close()
+			defer func() { _ = reg.Close() }()
 		}
 	}
 	s, err := mdns.New(o)
@@ -340,7 +340,7 @@ func runOccupier() error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	fmt.Println("ready")
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err

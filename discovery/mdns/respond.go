@@ -27,6 +27,8 @@ const (
 	mdnsPort = port
 )
 
+var errClosed = errors.New("the socket was closed")
+
 // respond answers the scope's questions until ctx ends or its socket fails. It
 // calls up once it does.
 func (s *scope) respond(ctx context.Context, up func()) error {
@@ -110,27 +112,34 @@ func (s *scope) keepUp(ctx context.Context, l *listener, ifaces []net.Interface)
 func (s *scope) listen(ctx context.Context, l *listener, asked func(*message, *net.UDPAddr)) error {
 	buf := make([]byte, 1<<16)
 	for {
-		n, from, err := l.conn.ReadFrom(buf)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return err
-		}
-		udp, ok := from.(*net.UDPAddr)
-		if err != nil || !ok {
-			continue
-		}
-		m, err := parse(buf[:n])
-		if err != nil {
-			continue
-		}
-		if m.Response {
+		m, from, open := l.next(buf)
+		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // that is how it is meant to end
+		case !open:
+			return errClosed
+		case m == nil:
+		case m.Response:
 			s.take(m)
-		} else if asked != nil {
-			asked(m, udp)
+		case asked != nil:
+			asked(m, from)
 		}
 	}
+}
+
+// next waits for a packet; it has no message if it is none, and is not open
+// if there will be no more.
+func (l *listener) next(buf []byte) (m *message, from *net.UDPAddr, open bool) {
+	n, addr, err := l.conn.ReadFrom(buf)
+	if errors.Is(err, net.ErrClosed) {
+		return nil, nil, false
+	}
+	from, ok := addr.(*net.UDPAddr)
+	if err != nil || !ok {
+		return nil, nil, true
+	}
+	m, _ = parse(buf[:n]) // anybody may send anything
+	return m, from, true
 }
 
 // serve starts the library's servers.
@@ -197,4 +206,6 @@ func (s *scope) sweep(ctx context.Context, ifaces []net.Interface) {
 }
 
 // quiet is for a library that would write to our standard error.
+//
+//nolint:forbidigo // the library takes no other logger
 func quiet() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"time"
 
 	"github.com/pillion-dev/pillion/discovery"
@@ -137,18 +138,13 @@ func (s *scope) hear(ctx context.Context, socket *sender, until time.Time, found
 			break // it ended before the deadline was set
 		}
 		n, _, err := socket.conn.ReadFromUDP(buf)
-		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() {
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
 			break
 		}
-		if err != nil {
-			continue // an ICMP error of an earlier packet
+		// Any other error is ICMP's answer to an earlier packet.
+		if err == nil {
+			s.takePacket(buf[:n])
 		}
-		m, err := parse(buf[:n])
-		if err != nil {
-			continue
-		}
-		s.take(m)
 		if !done && found() {
 			done = true
 			until = time.Now().Add(s.linger)
@@ -157,10 +153,15 @@ func (s *scope) hear(ctx context.Context, socket *sender, until time.Time, found
 	return done || ctx.Err() != nil
 }
 
-// take puts what a packet says of our instances into the cache.
-func (s *scope) take(m *message) (news bool) {
-	for _, r := range s.keys.read(m) {
-		news = s.cache.add(s.keys, r, time.Now()) || news
+func (s *scope) takePacket(packet []byte) {
+	if m, err := parse(packet); err == nil {
+		s.take(m)
 	}
-	return news
+}
+
+// take puts what a packet says of our instances into the cache.
+func (s *scope) take(m *message) {
+	for _, r := range s.keys.read(m) {
+		s.cache.add(s.keys, r, time.Now())
+	}
 }

@@ -26,7 +26,7 @@ func listenGroup() (net.PacketConn, error) {
 		return nil, fmt.Errorf("open a socket for mDNS: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "mdns")
-	defer f.Close() // FilePacketConn has a descriptor of its own
+	defer func() { _ = f.Close() }() // FilePacketConn has a descriptor of its own
 	err = unix.SetNonblock(fd, true)
 	for _, option := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
 		if err == nil {

@@ -72,6 +72,7 @@ func (z *zone) answer(label string) []record {
 		most = maxAnswerLAN
 	}
 	if len(records) > most {
+		//nolint:gosec // fairness, no secret
 		rand.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
 		records = records[:most]
 	}

@@ -137,8 +137,7 @@ func refused(path, why, hint string) error {
 
 // cause is what the system said, without the path that the sentence has.
 func cause(err error) string {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return path.Path + ": " + path.Err.Error()
 	}
 	return err.Error()

@@ -61,12 +61,12 @@ func modeBits(info fs.FileInfo) fs.FileMode { return info.Mode().Perm() }
 func whileDead(lock string, remove func()) {
 	// A lock file that is gone is made again: without one there is nothing that
 	// keeps an owner out between our looking and our removing.
-	f, err := os.OpenFile(lock, os.O_RDONLY|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(lock, os.O_RDONLY|os.O_CREATE, 0o600) //nolint:gosec // a path of our own folder
 	if err != nil {
 		return
 	}
-	defer f.Close()
-	if syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil { //nolint:gosec // a descriptor is an int
+	defer func() { _ = f.Close() }() // releases the lock
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil {
 		return
 	}
 	ours, err1 := f.Stat()

@@ -46,7 +46,7 @@ func (d *Dir) Version() uint64 {
 		// The same time may come to mean something else: no version yet.
 		return d.unstable.Add(1) | 1<<63
 	}
-	return uint64(changed.UnixNano()) &^ (1 << 63) //nolint:gosec // only compared
+	return uint64(changed.UnixNano()) &^ (1 << 63)
 }
 
 // Entries returns the live instances, oldest first, and sweeps away the files
@@ -98,7 +98,7 @@ func (d *Dir) read(id string) (Entry, bool) {
 	if err != nil {
 		return Entry{}, true
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	data, err := io.ReadAll(io.LimitReader(f, maxEntry))
 	if err != nil {
 		return Entry{}, true

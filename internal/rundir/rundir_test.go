@@ -152,8 +152,8 @@ func TestInstancesAreListedOldestFirst(t *testing.T) {
 	t.Parallel()
 	dir := open(t, t.TempDir())
 	start := time.Now()
-	for _, age := range []time.Duration{2, 0, 3, 1} {
-		register(t, dir, rundir.Entry{App: "a", Since: start.Add(age * time.Second)})
+	for _, age := range []int{2, 0, 3, 1} {
+		register(t, dir, rundir.Entry{App: "a", Since: start.Add(time.Duration(age) * time.Second)})
 	}
 	got := entries(t, dir)
 	if len(got) != 4 {
@@ -342,7 +342,7 @@ func TestTheOwnerPutsBackWhatACleanerTook(t *testing.T) {
 func TestVersionChangesWithEachChangeOnAMemoryFileSystem(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
-	if shm, err := os.MkdirTemp("/dev/shm", "rundir"); err == nil {
+	if shm, err := os.MkdirTemp("/dev/shm", "rundir"); err == nil { //nolint:usetesting // it has to be on a memory file system
 		t.Cleanup(func() { _ = os.RemoveAll(shm) })
 		base = shm
 	}
@@ -360,7 +360,7 @@ func TestVersionChangesWithEachChangeOnAMemoryFileSystem(t *testing.T) {
 	}
 	// Left alone it comes to rest, so that it is worth asking.
 	for deadline := time.Now().Add(5 * time.Second); ; {
-		if dir.Version() == dir.Version() {
+		if before := dir.Version(); before == dir.Version() {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -386,7 +386,7 @@ func TestALongPathMovesTheSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	if err := reg.Close(); err != nil {
 		t.Fatal(err)
 	}
