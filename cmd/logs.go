@@ -109,7 +109,7 @@ func runLogs(ctx context.Context, c *ui.Console, o logsOptions) error {
 		query.Next = choice.newer
 	}
 	query.Logger = slog.New(sayHandler{c.Err})
-	show := logShow{c: c, store: store, o: o, out: o.printer(c, query.Runs)}
+	show := logShow{c: c, store: store, o: o, out: o.printer(c, query)}
 	err = show.run(ctx, query)
 	if errors.Is(err, syscall.EPIPE) {
 		return nil // who read has seen enough
@@ -134,9 +134,9 @@ func (s logShow) run(ctx context.Context, q logs.Query) error {
 			return err
 		}
 	}
-	q.Ended, q.Idle = s.out.ended, s.out.flush
+	q.Ended, q.Idle = s.out.ended, s.out.idle
 	err := s.store.Read(ctx, q, s.out.line)
-	if flushed := s.out.flush(); err == nil {
+	if flushed := s.out.done(); err == nil {
 		err = flushed
 	}
 	if err == nil && !s.out.shown() && len(q.Runs) > 0 {

@@ -210,7 +210,8 @@ func (l *logChoice) numbered(runs []logs.RunInfo) []logs.RunInfo {
 	return ended[len(ended)+l.run:][:1]
 }
 
-// newer are the runs that began while we follow.
+// newer are the runs that began while we follow. The reader knows which of
+// them it has: two that begin at once may be seen in any order.
 func (l *logChoice) newer() ([]logs.RunInfo, error) {
 	apps, err := l.apps()
 	if err != nil {
@@ -226,7 +227,6 @@ func (l *logChoice) newer() ([]logs.RunInfo, error) {
 			return nil, err
 		}
 		for _, run := range runs {
-			l.highest[app] = max(l.highest[app], run.Run)
 			if l.wants(run) {
 				fresh = append(fresh, run)
 			}

@@ -18,20 +18,26 @@ import (
 type logPrinter interface {
 	line(logs.Line) error
 	ended(logs.RunInfo) error
-	flush() error
+	idle() error // there is nothing more just now
+	done() error
 	shown() bool
 }
 
 // printer makes the printer that -o asks for.
-func (o logsOptions) printer(c *ui.Console, runs []logs.RunInfo) logPrinter {
+func (o logsOptions) printer(c *ui.Console, q logs.Query) logPrinter {
 	switch o.output {
 	case logJSON:
 		return &logObjects{out: bufio.NewWriterSize(c.Out, 32<<10)}
 	case logRaw:
 		return &logBytes{out: bufio.NewWriterSize(c.Out, 32<<10)}
 	}
-	return newLogRows(c, o, runs)
+	rows := newLogRows(c, o, q.Runs)
+	rows.until = q.Until
+	return rows
 }
+
+// heldFor is how long a line about a run's end waits for the end.
+const heldFor = 2 * time.Second
 
 // logRows shows lines for people.
 type logRows struct {
@@ -39,7 +45,8 @@ type logRows struct {
 	names bool
 	many  bool      // apps
 	rules bool      // a terminal
-	until time.Time // runs that ended later are not said to have
+	going bool      // we follow
+	until time.Time // runs that ended later have not ended for us
 
 	runs      map[runKey]logs.RunInfo
 	begun     map[runKey]bool
@@ -47,6 +54,7 @@ type logRows struct {
 	// held is the line of ours that tells how the run ended; the rule does, too.
 	held    *ui.LogRow
 	heldKey runKey
+	heldAt  time.Time
 }
 
 // A runKey names a run.
@@ -60,16 +68,15 @@ func keyOf(run logs.RunInfo) runKey {
 }
 
 func newLogRows(c *ui.Console, o logsOptions, runs []logs.RunInfo) *logRows {
-	r := &logRows{rules: c.Out.TTY, runs: map[runKey]logs.RunInfo{}, begun: map[runKey]bool{}, instances: map[logs.App]map[string]bool{}}
+	r := &logRows{
+		rules: c.Out.TTY, going: o.follow, runs: map[runKey]logs.RunInfo{}, begun: map[runKey]bool{}, instances: map[logs.App]map[string]bool{},
+	}
 	apps := map[logs.App]bool{}
 	for _, run := range runs {
 		key := keyOf(run)
 		r.runs[key] = run
 		apps[key.app] = true
-		if r.instances[key.app] == nil {
-			r.instances[key.app] = map[string]bool{}
-		}
-		r.instances[key.app][run.Instance] = true
+		r.meet(key.app, run.Instance)
 	}
 	// Who follows everything may meet other apps: the names are there from the
 	// first line on.
@@ -81,6 +88,14 @@ func newLogRows(c *ui.Console, o logsOptions, runs []logs.RunInfo) *logRows {
 	}
 	r.view = ui.NewLogView(c.Out, ui.LogOptions{Names: r.names, Times: o.times, Now: time.Now}, ui.Names(names))
 	return r
+}
+
+// meet notes that an app has this instance.
+func (r *logRows) meet(app logs.App, instance string) {
+	if r.instances[app] == nil {
+		r.instances[app] = map[string]bool{}
+	}
+	r.instances[app][instance] = true
 }
 
 // name is what stands in front of a line: the app, and what it takes to tell
@@ -103,6 +118,7 @@ func (r *logRows) line(l logs.Line) error {
 	key := runKey{logs.App{Namespace: l.Namespace, Name: l.App}, l.Run}
 	if !r.begun[key] {
 		r.begun[key] = true
+		r.meet(key.app, l.Instance)
 		if err := r.begin(key, l); err != nil {
 			return err
 		}
@@ -114,7 +130,7 @@ func (r *logRows) line(l logs.Line) error {
 	}
 	if r.rules && !r.names && l.Stream == logs.Pillion && bytes.Contains(l.Text, []byte(" ended")) {
 		row.Text = append([]byte{}, l.Text...)
-		r.held, r.heldKey = &row, key
+		r.held, r.heldKey, r.heldAt = &row, key, time.Now()
 		return nil
 	}
 	if r.names && l.Stream == logs.Pillion {
@@ -152,6 +168,9 @@ func (r *logRows) begin(key runKey, l logs.Line) error {
 // ended draws the rule behind a run. Merged, the run's own last line tells.
 func (r *logRows) ended(run logs.RunInfo) error {
 	key := keyOf(run)
+	if r.going { // those that come later take its place
+		delete(r.instances[key.app], run.Instance)
+	}
 	if r.names || !r.begun[key] || !r.until.IsZero() && run.End.After(r.until) {
 		return r.release()
 	}
@@ -175,7 +194,15 @@ func lostLines(run logs.RunInfo) string {
 	return ui.Count(int(run.LostLines), "line") + " not kept"
 }
 
-func (r *logRows) flush() error {
+// idle shows what is held unless the rule that replaces it may yet come.
+func (r *logRows) idle() error {
+	if r.held != nil && time.Since(r.heldAt) < heldFor {
+		return r.view.Flush()
+	}
+	return r.done()
+}
+
+func (r *logRows) done() error {
 	if err := r.release(); err != nil {
 		return err
 	}
@@ -228,7 +255,8 @@ func (p *logObjects) line(l logs.Line) error {
 }
 
 func (p *logObjects) ended(logs.RunInfo) error { return nil }
-func (p *logObjects) flush() error             { return p.out.Flush() }
+func (p *logObjects) idle() error              { return p.out.Flush() }
+func (p *logObjects) done() error              { return p.out.Flush() }
 func (p *logObjects) shown() bool              { return p.some }
 
 // logBytes writes what was written, byte for byte.
@@ -247,5 +275,6 @@ func (p *logBytes) line(l logs.Line) error {
 }
 
 func (p *logBytes) ended(logs.RunInfo) error { return nil }
-func (p *logBytes) flush() error             { return p.out.Flush() }
+func (p *logBytes) idle() error              { return p.out.Flush() }
+func (p *logBytes) done() error              { return p.out.Flush() }
 func (p *logBytes) shown() bool              { return p.some }

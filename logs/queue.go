@@ -3,6 +3,7 @@ package logs
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -40,6 +41,9 @@ func (q *queue) put(stamp []byte, letter byte, text []byte) {
 		return
 	}
 	q.sayGap(stamp)
+	if len(q.buf)+need > cap(q.buf) { // append alone would copy a burst many times
+		q.buf = slices.Grow(q.buf, max(need, cap(q.buf)))
+	}
 	q.buf = appendRecord(q.buf, stamp, letter, text)
 }
 

@@ -117,7 +117,7 @@ func (r *reader) place(run RunInfo) (f *feed, found int, err error) {
 	}
 	switch q := r.query; {
 	case q.NoTail:
-		f.at = end
+		f.at, f.lines = end, all[len(all)-1].lines
 	case q.Tail > 0:
 		begin, surplus, n, err := tailBlock(run, all, q.Tail, r.filter)
 		if err != nil {

@@ -151,14 +151,17 @@ func (r *Run) Failed() <-chan struct{} {
 	return r.failed
 }
 
-// Problem is the first problem in words, or "".
+// Problem is the first problem in words, and what it has cost, or "".
 func (r *Run) Problem() string {
 	if r == nil {
 		return ""
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.problem
+	if r.queue.total == 0 {
+		return r.problem
+	}
+	return fmt.Sprintf("%s; %s not kept", r.problem, count(r.queue.total, "line"))
 }
 
 // Lost is how many lines could not be kept so far.
@@ -348,6 +351,9 @@ func (r *Run) flush(ctx context.Context) bool {
 	if err != nil {
 		r.refused(err, now)
 		return false
+	}
+	if r.queue.total > 0 {
+		r.note(fmt.Sprintf("the disk could not keep up with the log of %s", r.info.App))
 	}
 	r.queue.sayGap(appendStamp(nil, now))
 	r.retry, r.queue.reason = time.Time{}, ""

@@ -74,10 +74,6 @@ func (v *LogView) Flush() error { return v.out.Flush() }
 // Shown reports whether anything was.
 func (v *LogView) Shown() bool { return v.shown }
 
-// Before says when what is shown next begins, so that a rule tells of the
-// silence before its first row.
-func (v *LogView) Before(at time.Time) { v.last = at }
-
 // Last is when the last thing shown happened.
 func (v *LogView) Last() time.Time { return v.last }
 

@@ -21,7 +21,7 @@ func show(t *testing.T, p *Printer, out interface{ String() string }, o LogOptio
 	t.Helper()
 	o.Now = lunchNow
 	v := NewLogView(p, o, nil)
-	v.Before(lunch)
+	v.last = lunch
 	for _, r := range rows {
 		if r.Time.IsZero() {
 			r.Time = lunch
