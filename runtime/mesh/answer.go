@@ -58,9 +58,10 @@ func (b *answerBody) Close() error {
 // close ends the call if it is not over; a complete answer stays one.
 func (o *outgoing) close() {
 	err := &apperr.Error{Reason: apperr.Cancelled, What: "the answer was given up by its caller", Err: io.ErrClosedPipe}
-	complete := o.in.isEnded() && o.isOver(theirs)
-	if o.leave() && !complete {
-		_ = o.c.control(kindReset, o.id, encodeFault(err)) // the link has ended, or will
+	if o.in.isEnded() && o.isOver(theirs) {
+		o.leave()
+	} else {
+		o.abandon(err)
 	}
 	o.drop(err)
 }

@@ -176,6 +176,20 @@ func given(ctx context.Context, app string, evidence invoke.Evidence) *apperr.Er
 	return e
 }
 
+// faultOf is a handler's error. Time that is up is nobody's bug.
+func faultOf(err error) *apperr.Error {
+	e := apperr.From(err)
+	switch {
+	case e.Reason != apperr.Internal:
+		return e
+	case errors.Is(err, context.DeadlineExceeded):
+		return &apperr.Error{Reason: apperr.DeadlineExceeded, What: "context deadline exceeded", Err: err}
+	case errors.Is(err, context.Canceled):
+		return &apperr.Error{Reason: apperr.Cancelled, What: "the call was given up", Err: err}
+	}
+	return e
+}
+
 // Why a link of ours ends, beside what the connection says.
 var (
 	errFrozen  = errors.New("the peer is silent")

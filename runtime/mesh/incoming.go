@@ -25,7 +25,7 @@ type incoming struct {
 	cancel  context.CancelCauseFunc
 }
 
-func (in *incoming) received() {}
+func (in *incoming) received() error { return nil }
 
 // reset is called when the caller gives up.
 func (in *incoming) reset(payload []byte) {
@@ -74,7 +74,7 @@ func (in *incoming) answer(ctx context.Context, c *invoke.Call) {
 	c.Reached = in.tellReached
 	answer, err := in.sv.handler.Serve(ctx, c)
 	if err != nil {
-		in.refuse(apperr.From(err))
+		in.refuse(faultOf(err))
 		return
 	}
 	defer func() { _ = answer.Body.Close() }() // its end has been reported
@@ -89,14 +89,11 @@ func (in *incoming) answer(ctx context.Context, c *invoke.Call) {
 // may have seen it.
 func (in *incoming) refuse(e *apperr.Error) {
 	in.stop()
-	if !in.l.forget(&in.stream) {
-		return
-	}
 	k := kindReset
 	if e.Reached == apperr.ReachedNo {
 		k = kindRefused
 	}
-	_ = in.l.control(k, in.id, encodeFault(e)) // the link has ended: the caller knows
+	in.l.cancel(&in.stream, k, encodeFault(e))
 }
 
 func (in *incoming) inform(status int, fields invoke.Fields) error {
@@ -163,7 +160,7 @@ func (in *incoming) pump(body io.Reader) bool {
 
 // answerBroken is the error of an answer that ended early.
 func answerBroken(err error) *apperr.Error {
-	e := *apperr.From(err)
+	e := *faultOf(err)
 	e.Reached = apperr.ReachedMaybe
 	if e.Reason == apperr.Internal {
 		e.Reason, e.What, e.Cause = apperr.AppGone, "the app's answer ended early", err.Error()

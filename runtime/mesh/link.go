@@ -230,13 +230,14 @@ func (l *link) begin(s *stream, id uint32) {
 	}
 }
 
-// forget ends a call on this side. It reports whether it was still known.
-func (l *link) forget(s *stream) bool {
+// forget ends a call on this side.
+func (l *link) forget(s *stream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.forgetLocked(s)
+	l.forgetLocked(s)
 }
 
+// forgetLocked reports whether the call was still known. l.mu is held.
 func (l *link) forgetLocked(s *stream) bool {
 	if l.streams[s.id] != s {
 		return false

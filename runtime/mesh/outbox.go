@@ -146,6 +146,17 @@ func (l *link) signal() {
 	}
 }
 
+// cancel forgets s and tells the peer so, in one step: a link that parts does
+// so behind it. It does nothing to a call that is over.
+func (l *link) cancel(s *stream, k kind, payload []byte) {
+	l.mu.Lock()
+	if l.forgetLocked(s) && l.err == nil {
+		l.queue(k, s.id, payload)
+	}
+	l.mu.Unlock()
+	l.signal()
+}
+
 // lazyTime is how long a frame may wait for others to travel with.
 const lazyTime = 10 * time.Millisecond
 

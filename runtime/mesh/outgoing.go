@@ -103,21 +103,25 @@ func (o *outgoing) inform(head answerHead, size int) {
 // received is called when the answer is complete. Nothing more is sent then,
 // unless it is a tunnel whose other direction goes on. A call counts as open
 // until its answer has been read: it takes its part of the link's window.
-func (o *outgoing) received() {
+func (o *outgoing) received() error {
+	o.state.Lock()
+	headless := o.head == nil
+	o.state.Unlock()
+	if headless {
+		return violated("an answer without a head")
+	}
 	if o.isOver(theirs) {
 		o.stop()
 	}
 	o.tell()
+	return nil
 }
 
-// leave takes a call off its link. It reports whether it was on it.
-func (o *outgoing) leave() bool {
-	known := o.c.forget(&o.stream)
+// leave takes a call off its link.
+func (o *outgoing) leave() {
+	o.c.forget(&o.stream)
 	o.stop()
-	if known {
-		o.c.freed()
-	}
-	return known
+	o.c.freed()
 }
 
 // The directions of a call.
@@ -164,7 +168,9 @@ func (o *outgoing) reject(cause error) {
 // abandon gives the call up and tells the peer. It does nothing to a call that
 // is over.
 func (o *outgoing) abandon(err *apperr.Error) {
-	known := o.leave()
+	o.c.cancel(&o.stream, kindReset, encodeFault(err))
+	o.stop()
+	o.c.freed()
 	o.state.Lock()
 	if o.failed == nil {
 		o.failed, o.own = err, true
@@ -172,9 +178,6 @@ func (o *outgoing) abandon(err *apperr.Error) {
 	o.state.Unlock()
 	o.drop(err)
 	o.tell()
-	if known {
-		_ = o.c.control(kindReset, o.id, encodeFault(err)) // the link has ended, or will
-	}
 }
 
 // goOn lets the body be sent.
@@ -209,8 +212,11 @@ func (o *outgoing) await() (*answerHead, *apperr.Error) {
 		if reached && !handed {
 			handed = true
 			if timing != nil {
-				timing.Held += held.Truncate(time.Millisecond)
-				sent = time.Now()
+				// The frame may have travelled with the answer: when it came
+				// says nothing of when the app got the call.
+				held = min(held, time.Since(sent)).Truncate(time.Millisecond)
+				timing.Held += held
+				sent = sent.Add(held)
 			}
 			if o.call.Reached != nil {
 				o.call.Reached()

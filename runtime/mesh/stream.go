@@ -8,8 +8,9 @@ import (
 
 // An end is what the two sides of a call do differently.
 type end interface {
-	// received is called when the peer's direction has ended well.
-	received()
+	// received is called when the peer's direction has ended well. Its error
+	// is a violation.
+	received() error
 	// reset is called when the peer has given the call up.
 	reset(payload []byte)
 	// reject ends the call because of what the peer sent.
@@ -47,8 +48,7 @@ func (s *stream) ended(trailers invoke.Fields) error {
 	if err := s.in.end(trailers); err != nil {
 		return err
 	}
-	s.end.received()
-	return nil
+	return s.end.received()
 }
 
 func (s *stream) reset(payload []byte) { s.end.reset(payload) }
