@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -39,15 +40,20 @@ func writeError(w http.ResponseWriter, r *http.Request, id string, e *apperr.Err
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {
-	data, err := json.Marshal(body)
-	if err != nil {
-		status, data = http.StatusInternalServerError, []byte(`{"errorCode":"ERR_INTERNAL"}`)
+	var data bytes.Buffer
+	encoder := json.NewEncoder(&data)
+	encoder.SetEscapeHTML(false) // people read hints such as <command> with curl
+	if err := encoder.Encode(body); err != nil {
+		status = http.StatusInternalServerError
+		data.Reset()
+		data.WriteString(`{"errorCode":"ERR_INTERNAL"}`)
 	}
+	text := bytes.TrimSuffix(data.Bytes(), []byte("\n")) // Dapr's ends without one
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(data)))
+	h.Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
-	_, _ = w.Write(data) // a client that is gone cannot be told
+	_, _ = w.Write(text) // a client that is gone cannot be told
 }
 
 // writeMissing answers a request that names no app.

@@ -1,9 +1,11 @@
 package ui
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
 )
@@ -99,12 +101,14 @@ func (p *Printer) failJSON(e *apperr.Error, status int) {
 	if isCall(e.Reason) {
 		f.Hop = known(string(e.At()))
 	}
-	data, err := json.Marshal(map[string]failure{"error": f})
-	if err != nil { // strings always marshal
+	var data bytes.Buffer
+	encoder := json.NewEncoder(&data)
+	encoder.SetEscapeHTML(false)                               // hints such as <command> are read by people, too
+	if encoder.Encode(map[string]failure{"error": f}) != nil { // strings always marshal
 		p.Fail(e)
 		return
 	}
-	p.Line(string(data))
+	p.Line(strings.TrimSuffix(data.String(), "\n"))
 }
 
 func known(s string) *string {
