@@ -234,13 +234,16 @@ func (a *attempts) wait(ctx context.Context, version uint64, found []discovery.E
 		// busy folder from becoming a busy loop.
 		_ = pause(look, time.Millisecond) // the time-out of look is no error
 	}
+	waited := time.Since(now)
+	a.held += waited
+	a.c.Timing.Held += waited
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return a.exhausted(found) // an app that is not there is no slow app
+	}
 	if ctx.Err() != nil {
 		return &apperr.Error{Reason: apperr.Cancelled, What: "the call ended", Reached: apperr.ReachedNo}
 	}
 	a.pause = min(2*a.pause, lastLook)
-	waited := time.Since(now)
-	a.held += waited
-	a.c.Timing.Held += waited
 	a.tried = a.tried[:0]
 	return nil
 }

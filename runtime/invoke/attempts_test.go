@@ -359,7 +359,6 @@ func TestATimeOutSaysWhereTheTimeWent(t *testing.T) {
 		"in the app":   {true, instances(discovery.Ready, "a"), 100 * time.Millisecond, "after 5s, 4.9s of it in the app", apperr.HopApp, apperr.ReachedMaybe},
 		"on the way":   {true, instances(discovery.Ready, "a"), -1, "after 5s, 5s of it before the app had it", apperr.HopPeer, apperr.ReachedMaybe},
 		"held by them": {true, instances(discovery.Starting, "a"), 3 * time.Second, "after 5s, 3s of it before the app had it", apperr.HopPeer, apperr.ReachedMaybe},
-		"waiting":      {true, nil, 0, "after 5s, 5s of it waiting for the app to come", apperr.HopDiscovery, apperr.ReachedNo},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -389,6 +388,31 @@ func TestATimeOutSaysWhereTheTimeWent(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An app that is waited for and does not come is not a slow one: its caller
+// learns that it is not there, and that nothing can have happened.
+func TestAnAppThatDoesNotComeInTheCallersTimeIsNotFound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newTable()
+		r.known = true
+		i := newInvoker(t, r, meshFunc(func(context.Context, discovery.Endpoint, *invoke.Call) (*invoke.Answer, error) {
+			t.Error("nobody is there to be called")
+			return ok("")
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		began := time.Now()
+		_, err := i.Serve(ctx, call(""))
+		e := apperr.From(err)
+		if e.Reason != apperr.AppNotFound || e.Reached != apperr.ReachedNo || time.Since(began) != 5*time.Second {
+			t.Errorf("%+v after %v", e, time.Since(began))
+		}
+		if got := e.InvokeBody("callee").Message; !strings.Contains(got, "couldn't find service: callee") || !strings.Contains(got, "after waiting 5s for it to come") {
+			t.Errorf("message %s", got)
+		}
+	})
 }
 
 func TestACallerThatLeavesIsNotATimeOut(t *testing.T) {

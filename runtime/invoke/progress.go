@@ -95,9 +95,13 @@ func (p *progress) watch(attempt, c *Call) {
 }
 
 // explain replaces the error of a call whose time was up, or whose caller went
-// away, by one that says so. Other errors come back as they are.
+// away, by one that says so. Other errors come back as they are, and so does
+// that nobody came for whom the call was kept until its time was up.
 func (p *progress) explain(ctx context.Context, c *Call, err *apperr.Error) *apperr.Error {
 	if ctx.Err() == nil && err.Reason != apperr.DeadlineExceeded && err.Reason != apperr.Cancelled {
+		return err
+	}
+	if err.Reason == apperr.AppNotFound {
 		return err
 	}
 	most, present, took := p.longest()
