@@ -194,8 +194,9 @@ func (s *Service) Announce(a discovery.Announcement) error {
 }
 
 // Withdraw says goodbye, now and once more when Run ends, and answers no more
-// for the instance.
-func (s *Service) Withdraw(ctx context.Context) error {
+// for the instance. It sends a few packets and does not wait, so a context
+// that has ended does not keep it from that.
+func (s *Service) Withdraw(context.Context) error {
 	s.mu.Lock()
 	if s.own == nil {
 		s.mu.Unlock()
@@ -205,9 +206,6 @@ func (s *Service) Withdraw(ctx context.Context) error {
 	bye.State = gone
 	s.own, s.epoch = &bye, time.Now()
 	s.mu.Unlock()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
 	return s.announce(true)
 }
 
