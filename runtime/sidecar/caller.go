@@ -29,9 +29,9 @@ type Caller struct {
 // authority if there is none. Close it.
 func NewCaller(ctx context.Context, cfg config.Sidecar, env Env) (*Caller, error) {
 	cfg = withDefaults(cfg)
-	log := env.Logger
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+	log := slog.New(slog.DiscardHandler)
+	if env.Say != nil {
+		log = slog.New(logNotices{say: env.Say, least: logLevel(cfg.LogLevel)})
 	}
 	where, err := openPlace(ctx, env.Home, lookupIn(env.Environ), log)
 	if err != nil {

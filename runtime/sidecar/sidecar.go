@@ -42,9 +42,6 @@ type Env struct {
 	// Hurry is closed when the person does not want to wait any longer. Nil:
 	// never.
 	Hurry <-chan struct{}
-	// Logger is for what only a developer of pillion wants to know. Nil
-	// discards.
-	Logger *slog.Logger
 }
 
 // Run runs cfg's app with its sidecar until the app ends, ctx ends, or somebody
@@ -52,10 +49,8 @@ type Env struct {
 // gracefully first, within cfg.Grace. It returns an error only for a failure of
 // the sidecar's own; nothing is left running then either.
 func Run(ctx context.Context, cfg config.Sidecar, env Env) (exit int, err error) {
-	s := &sidecar{cfg: withDefaults(cfg), env: env, log: env.Logger, began: time.Now(), requests: make(chan bool, 4)}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
+	s := &sidecar{cfg: withDefaults(cfg), env: env, began: time.Now(), requests: make(chan bool, 4)}
+	s.log = slog.New(logNotices{say: s.say, least: logLevel(cfg.LogLevel)})
 	defer s.release(ctx)
 	for _, step := range []func(context.Context) error{
 		s.prepare, s.bind, s.identify, s.register, s.keep, s.wire, s.launch,
