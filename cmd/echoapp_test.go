@@ -70,12 +70,12 @@ func echoHandler(exit chan<- int) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(code)
-		fmt.Fprintf(w, `{"detail":"status %d"}`, code)
+		say(w, `{"detail":"status %d"}`, code)
 	})
 	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
 		flush := http.NewResponseController(w)
 		for i := range 3 {
-			fmt.Fprintf(w, "piece %d\n", i)
+			say(w, "piece %d\n", i)
 			_ = flush.Flush()
 			select {
 			case <-r.Context().Done():
@@ -86,7 +86,7 @@ func echoHandler(exit chan<- int) http.Handler {
 	})
 	mux.HandleFunc("/headers", func(w http.ResponseWriter, r *http.Request) {
 		for name, values := range r.Header {
-			fmt.Fprintf(w, "%s: %s\n", strings.ToLower(name), strings.Join(values, ", "))
+			say(w, "%s: %s\n", strings.ToLower(name), strings.Join(values, ", "))
 		}
 	})
 	mux.HandleFunc("/exit/{code}", func(w http.ResponseWriter, r *http.Request) {
@@ -95,16 +95,23 @@ func echoHandler(exit chan<- int) http.Handler {
 		_ = http.NewResponseController(w).Flush()
 		exit <- code
 	})
-	mux.HandleFunc("GET /only-get", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "got") })
+	mux.HandleFunc("/only-get", func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		say(w, "got")
+	})
 	mux.HandleFunc("POST /wants-body", func(w http.ResponseWriter, r *http.Request) {
 		if _, err := bufio.NewReader(r.Body).ReadByte(); err != nil {
 			http.Error(w, `{"detail":"body required"}`, http.StatusUnprocessableEntity)
 			return
 		}
-		fmt.Fprint(w, "taken")
+		say(w, "taken")
 	})
 	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, `{"paths":{"/wants-body":{"post":{"requestBody":{"content":{"application/json":
+		say(w, `{"paths":{"/wants-body":{"post":{"requestBody":{"content":{"application/json":
 			{"schema":{"$ref":"#/components/schemas/Note"}}}}}}},
 			"components":{"schemas":{"Note":{"required":["title","copies"],
 			"properties":{"title":{"type":"string"},"copies":{"type":"integer"},"why":{"type":"string"}}}}}}`)
@@ -112,7 +119,10 @@ func echoHandler(exit chan<- int) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20))
 		fmt.Println("asked for", r.Method, r.URL.Path)
-		fmt.Fprintf(w, "%s %s %s", r.Method, r.URL.RequestURI(), body)
+		say(w, "%s %s %s", r.Method, r.URL.RequestURI(), body)
 	})
 	return mux
 }
+
+// say answers; a client that has gone is nobody's to tell.
+func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }

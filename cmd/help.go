@@ -176,46 +176,71 @@ func (h *helpText) exits(rows string) {
 	}
 }
 
-// flags lists the flags by group, in the order in which the command adds them.
-func (h *helpText) flags(cmd *cobra.Command) {
-	var groups []string
-	byGroup := map[string][]*pflag.Flag{}
-	width := 0
-	collect := func(f *pflag.Flag) {
-		if f.Hidden {
+// A flagSection is the flags under one heading of the help.
+type flagSection struct {
+	title string
+	flags []*pflag.Flag
+}
+
+// sections are a command's own flags by group, in the order in which it adds
+// them; --help and --color are not among them.
+func sections(cmd *cobra.Command) []flagSection {
+	var out []flagSection
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		g := f.Annotations[noteGroup]
+		if f.Hidden || len(g) == 0 {
 			return
 		}
-		name := "Flags"
-		if g := f.Annotations[noteGroup]; len(g) > 0 {
-			name = g[0]
+		at := slices.IndexFunc(out, func(s flagSection) bool { return s.title == g[0] })
+		if at < 0 {
+			at = len(out)
+			out = append(out, flagSection{title: g[0]})
 		}
-		if !slices.Contains(groups, name) {
-			groups = append(groups, name)
-		}
-		byGroup[name] = append(byGroup[name], f)
-		if name != groupNone {
-			width = min(maxLabel, max(width, ui.Cells(flagLabel(f))))
-		}
-	}
-	cmd.LocalFlags().VisitAll(collect)
-	for _, g := range groups {
-		if g == groupNone || g == "Flags" {
+		out[at].flags = append(out[at].flags, f)
+	})
+	return out
+}
+
+// flags lists the flags by group, then those every command has, then those
+// without an effect.
+func (h *helpText) flags(cmd *cobra.Command) {
+	all := append(sections(cmd), flagSection{"Everywhere", []*pflag.Flag{
+		cmd.Root().PersistentFlags().Lookup("color"), cmd.Flags().Lookup("help"),
+	}})
+	width := labelWidth(all)
+	for _, s := range all {
+		if s.title == groupNone {
 			continue
 		}
-		h.heading(g)
-		for _, f := range byGroup[g] {
+		h.heading(s.title)
+		for _, f := range s.flags {
 			h.flag(f, width)
 		}
 	}
-	h.heading("Everywhere")
-	for _, f := range []*pflag.Flag{cmd.Root().PersistentFlags().Lookup("color"), cmd.Flags().Lookup("help")} {
-		if f != nil {
-			h.flag(f, width)
+	h.noEffect(all)
+}
+
+// labelWidth is the width of the flags in front of their texts.
+func labelWidth(all []flagSection) int {
+	width := 0
+	for _, s := range all {
+		for _, f := range s.flags {
+			if s.title != groupNone && f != nil {
+				width = max(width, ui.Cells(flagLabel(f)))
+			}
 		}
 	}
-	if taken := byGroup[groupNone]; len(taken) > 0 {
-		names := make([]string, len(taken))
-		for i, f := range taken {
+	return min(maxLabel, width)
+}
+
+// noEffect names the flags without an effect, once and together.
+func (h *helpText) noEffect(all []flagSection) {
+	for _, s := range all {
+		if s.title != groupNone {
+			continue
+		}
+		names := make([]string, len(s.flags))
+		for i, f := range s.flags {
 			names[i] = "--" + f.Name
 		}
 		h.heading("Taken from dapr run, no effect here")
@@ -226,6 +251,9 @@ func (h *helpText) flags(cmd *cobra.Command) {
 }
 
 func (h *helpText) flag(f *pflag.Flag, width int) {
+	if f == nil {
+		return
+	}
 	label := flagLabel(f)
 	switch {
 	case h.p.Width < beside:

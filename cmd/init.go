@@ -136,8 +136,7 @@ func makeConfig(path string) (bool, error) {
 
 func cannotMake(path string, err error) error {
 	cause := err.Error()
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		cause = p.Err.Error()
 		if p.Path != path {
 			cause = p.Path + ": " + cause

@@ -25,13 +25,14 @@ func (x *exchange) show(answer *invoke.Answer) error {
 	for {
 		n, err := answer.Body.Read(buf)
 		if n > 0 {
-			if _, werr := x.c.Out.Write(buf[:n]); werr != nil {
+			piece := buf[:n]
+			if _, werr := x.c.Out.Write(piece); werr != nil {
 				return &ui.Exit{Status: exitFailed, Err: &apperr.Error{
 					Reason: apperr.Internal, What: "the answer cannot be written", Cause: werr.Error(), Err: werr,
 				}}
 			}
 			x.sent.bytes += int64(n)
-			x.sent.last = buf[n-1]
+			x.sent.last = piece[len(piece)-1]
 		}
 		switch {
 		case errors.Is(err, io.EOF):
@@ -43,8 +44,7 @@ func (x *exchange) show(answer *invoke.Answer) error {
 }
 
 func (x *exchange) brokenOff(err error) error {
-	var e *apperr.Error
-	if errors.As(err, &e) {
+	if _, ok := errors.AsType[*apperr.Error](err); ok {
 		return err
 	}
 	return &apperr.Error{

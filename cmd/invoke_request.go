@@ -181,8 +181,7 @@ func fileBody(name string, r *request) (string, error) {
 
 func unreadable(name string, err error) error {
 	cause := err.Error()
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		cause = p.Err.Error()
 	}
 	return &apperr.Error{

@@ -85,7 +85,7 @@ func drawChart(t *ui.Theme, steps []step, total time.Duration) string {
 		if room >= minBar {
 			row += "  " + ui.Pad(bar(t, room, before, s.took, max(total, 1)), room)
 		}
-		if note > 0 && s.note != "" {
+		if s.note != "" && ui.Cells(row)+2+ui.Cells(s.note) <= t.Width {
 			row += "  " + t.Paint(ui.ToneMuted, s.note)
 		}
 		out.WriteString(strings.TrimRight(row, " ") + "\n")

@@ -223,7 +223,7 @@ const daprCreated = "2006-01-02 15:04.05"
 func listData(c *ui.Console, format string, entries []rundir.Entry, now time.Time) error {
 	rows := make([]listed, 0, len(entries))
 	for _, e := range entries {
-		rows = append(rows, describe(e, now))
+		rows = append(rows, listedAs(e, now))
 	}
 	marshal := func(v any) ([]byte, error) { return json.MarshalIndent(v, "", "  ") }
 	if format == "yaml" {
@@ -237,7 +237,7 @@ func listData(c *ui.Console, format string, entries []rundir.Entry, now time.Tim
 	return nil
 }
 
-func describe(e rundir.Entry, now time.Time) listed {
+func listedAs(e rundir.Entry, now time.Time) listed {
 	mesh := make([]string, len(e.Mesh))
 	for i, a := range e.Mesh {
 		mesh[i] = a.String()

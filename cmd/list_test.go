@@ -82,7 +82,7 @@ func TestListAsDataHasDaprsKeysAndOurs(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &rows); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range strings.Fields("appId httpPort grpcPort appPort metricsEnabled command age created daprdPid cliPid " +
+	for key := range strings.FieldsSeq("appId httpPort grpcPort appPort metricsEnabled command age created daprdPid cliPid " +
 		"appPid maxRequestBodySize httpReadBufferSize runTemplatePath appLogPath daprdLogPath runTemplateName " +
 		"instance status namespace trustDomain identity folder home since uptimeMs") {
 		if _, ok := rows[0][key]; !ok {

@@ -21,8 +21,10 @@ const waitLimit = 20 * time.Second
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"pillion": func() { os.Exit(Main(os.Args[1:], OS())) },
-		"echoapp": func() { os.Exit(echoApp(os.Args[1:])) },
+		"pillion":     func() { os.Exit(Main(os.Args[1:], OS())) },
+		"echoapp":     func() { os.Exit(echoApp(os.Args[1:])) },
+		"actor":       func() { os.Exit(actorMain(os.Args[1:])) },
+		"onlymessage": func() { os.Exit(onlyMessage(os.Args[1:])) },
 	})
 }
 
@@ -35,13 +37,8 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE") != "",
 		Setup:               setUpStory,
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"freeport":  freePort,
-			"waitready": waitReady,
-			"waitgone":  waitGone,
-			"waitline":  waitLine,
-			"signal":    signalApp,
-		},
+		Condition:           storyConditions,
+		Cmds:                storyCommands(),
 	})
 }
 
@@ -61,6 +58,12 @@ func setUpStory(e *testscript.Env) error {
 	e.Setenv("PILLION_RUNTIME_DIR", runtime)
 	e.Setenv("NO_COLOR", "1")
 	e.Setenv("LANG", "C.UTF-8")
+	story := "STORY=" + e.WorkDir
+	e.Vars = append(e.Vars, story)
+	e.Defer(func() { leaveNothing(e, story) })
+	if os.Getenv(mdnsAlone) != "" {
+		return mdnsOnly(home)
+	}
 	return nil
 }
 
@@ -75,7 +78,7 @@ func freePort(ts *testscript.TestScript, neg bool, args []string) {
 		_, port, err := net.SplitHostPort(ln.Addr().String())
 		ts.Check(err)
 		// All are held until the last is found, so that no two are the same.
-		defer ln.Close()
+		defer ln.Close() //nolint:errcheck // only its number was wanted
 		ts.Setenv(name, port)
 	}
 }

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -128,12 +129,10 @@ type outputValue struct {
 func (v *outputValue) String() string { return v.value }
 func (v *outputValue) Type() string   { return "format" }
 func (v *outputValue) Set(s string) error {
-	for _, one := range v.known {
-		if s == one {
-			v.value = s
-			v.c.JSON = s == "json"
-			return nil
-		}
+	if !slices.Contains(v.known, s) {
+		return notOneOf(s, v.known)
 	}
-	return notOneOf(s, v.known)
+	v.value = s
+	v.c.JSON = s == "json"
+	return nil
 }

@@ -117,8 +117,8 @@ func TestRunShowsTheSidecarsNoticesOnStderr(t *testing.T) {
 	c, out, said := console(t)
 	_, _ = ran(t, c, func(_ context.Context, _ config.Sidecar, env sidecar.Env) (int, error) {
 		env.Say(sidecar.Notice{
-			Kind: sidecar.Good, Text: "todo-api is ready", Facts: []string{"app 8000", "http 3500"},
-			Detail: "spiffe://public/ns/default/todo-api",
+			Kind: sidecar.Good, Text: "todo-api is ready",
+			Facts: []string{"app 8000", "http 3500", "spiffe://public/ns/default/todo-api"},
 		})
 		_, _ = env.Out.Write([]byte("bytes of the app\x00"))
 		env.Say(sidecar.Notice{

@@ -158,7 +158,8 @@ func removeHome(c *ui.Console, m machine, owned []string, shown string) error {
 			_ = os.Remove(dir.Path())
 		}
 	}
-	if err := os.Remove(m.home.Path); err != nil {
+	_ = os.Remove(m.home.Path) // does nothing where files of others are left
+	if _, err := os.Lstat(m.home.Path); err == nil {
 		c.Err.Say(ui.NoMark, "removed what was pillion's", shown+" stays: it holds other files")
 		return nil
 	}
