@@ -134,6 +134,13 @@ func (s logShow) run(ctx context.Context, q logs.Query) error {
 			return err
 		}
 	}
+	if next := q.Next; next != nil {
+		q.Next = func() ([]logs.RunInfo, error) {
+			runs, err := next()
+			s.out.met(runs)
+			return runs, err
+		}
+	}
 	q.Ended, q.Idle = s.out.ended, s.out.idle
 	err := s.store.Read(ctx, q, s.out.line)
 	if flushed := s.out.done(); err == nil {

@@ -16,6 +16,7 @@ import (
 
 // A logPrinter shows the lines of a query in one form.
 type logPrinter interface {
+	met([]logs.RunInfo) // before their first lines
 	line(logs.Line) error
 	ended(logs.RunInfo) error
 	idle() error // there is nothing more just now
@@ -111,6 +112,12 @@ func (r *logRows) name(app, namespace, instance string) string {
 	return name
 }
 
+func (r *logRows) met(runs []logs.RunInfo) {
+	for _, run := range runs {
+		r.runs[keyOf(run)] = run
+	}
+}
+
 func (r *logRows) line(l logs.Line) error {
 	if err := r.release(); err != nil {
 		return err
@@ -152,9 +159,6 @@ func (r *logRows) release() error {
 // begin draws the rule in front of a run.
 func (r *logRows) begin(key runKey, l logs.Line) error {
 	run := r.runs[key]
-	if run.Start.IsZero() {
-		run.Start = l.Time // it began while we follow
-	}
 	if last := r.view.Last(); r.names && (last.IsZero() || run.Start.Before(last)) {
 		return nil // it did not begin here
 	}
@@ -254,6 +258,7 @@ func (p *logObjects) line(l logs.Line) error {
 	return encoder.Encode(o)
 }
 
+func (p *logObjects) met([]logs.RunInfo)       {}
 func (p *logObjects) ended(logs.RunInfo) error { return nil }
 func (p *logObjects) idle() error              { return p.out.Flush() }
 func (p *logObjects) done() error              { return p.out.Flush() }
@@ -274,6 +279,7 @@ func (p *logBytes) line(l logs.Line) error {
 	return err
 }
 
+func (p *logBytes) met([]logs.RunInfo)       {}
 func (p *logBytes) ended(logs.RunInfo) error { return nil }
 func (p *logBytes) idle() error              { return p.out.Flush() }
 func (p *logBytes) done() error              { return p.out.Flush() }
