@@ -38,7 +38,9 @@ func TestAllowStaysInsideTheNamespaceAndTheTrustDomain(t *testing.T) {
 			"access control policy has denied access to id: spiffe://elsewhere/ns/default/caller operation: a/b%2Fc verb: PUT",
 		},
 		{
-			"nobody", identity.ID{}, apperr.AccessDenied,
+			"nobody",
+			identity.ID{},
+			apperr.AccessDenied,
 			"access control policy has denied access to id:  operation: a/b%2Fc verb: PUT",
 		},
 	} {

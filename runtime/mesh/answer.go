@@ -36,7 +36,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		if t := b.o.call.Timing; t != nil {
 			t.Body += time.Since(b.began)
 		}
-		if err != io.EOF || b.o.isOver(theirs) {
+		if err != io.EOF || b.o.isOver(theirs) { //nolint:errorlint // an error that wraps io.EOF is no good end
 			b.o.unwatch()
 			b.o.leave()
 			b.o.closeBody()

@@ -59,8 +59,10 @@ func TestACallArrivesAsItWasSent(t *testing.T) {
 	}
 	want := seen{
 		"PROPFIND", "/a%2Fb//c?q=%20&;=", "localhost:3500", "hello", w.caller.ID().String(), 2, 3, true, false,
-		fields, invoke.Fields{{Name: "Sum", Value: "42"}},
-		invoke.Target{App: "callee", Namespace: "default", Given: "callee"}, -1, true,
+		fields,
+		invoke.Fields{{Name: "Sum", Value: "42"}},
+		invoke.Target{App: "callee", Namespace: "default", Given: "callee"},
+		-1, true,
 	}
 	if diff := cmp.Diff(want, <-got); diff != "" {
 		t.Errorf("the call (-want +got):\n%s", diff)

@@ -32,7 +32,7 @@ func (c *client) frame(h header, payload []byte) error {
 		if err != nil {
 			return violated("leaving: %v", err)
 		}
-		c.left(uint32(last))
+		c.left(last)
 		return nil
 	case kindState:
 		c.state(c.greeting.instance, discovery.State(printable(string(payload))))
@@ -59,12 +59,12 @@ func (c *client) outgoing(call uint32) *outgoing {
 }
 
 // left ends the calls that the leaving peer proves it has not taken.
-func (c *client) left(last uint32) {
+func (c *client) left(last uint64) {
 	c.mu.Lock()
 	c.leaving, c.parting = true, true
 	var lost []*outgoing
 	for id, s := range c.streams {
-		if o, ok := s.end.(*outgoing); ok && id > last {
+		if o, ok := s.end.(*outgoing); ok && uint64(id) > last {
 			lost = append(lost, o)
 			c.forgetLocked(s)
 		}
@@ -96,7 +96,7 @@ func (c *client) idle(d time.Duration) {
 
 // hasRoom reports whether the link takes one more call now.
 func (c *client) hasRoom() bool {
-	return c.isUsable() && c.open() < int(c.greeting.calls)
+	return c.isUsable() && c.open() < c.greeting.calls
 }
 
 // lastCall is the highest number of a call on one link.
@@ -119,7 +119,7 @@ func (c *client) start(ctx context.Context, o *outgoing, head callHead) error {
 	switch {
 	case err == errStopped: //nolint:errorlint // never wrapped
 		return given(ctx, c.name.app, invoke.Evidence{NotWritten: true})
-	case err != nil || c.leaving || len(c.streams) >= int(c.greeting.calls):
+	case err != nil || c.leaving || len(c.streams) >= c.greeting.calls:
 		c.out.letIn()
 		return errUnused
 	}

@@ -149,8 +149,7 @@ func isTimeout(err error) bool {
 // plain is the innermost text of an error of net's: "no route to host", not
 // the operation and the address around it.
 func plain(err error) string {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errno.Error()
 	}
 	var op *net.OpError
@@ -163,8 +162,7 @@ func plain(err error) string {
 // given is the error of a call whose context ended.
 func given(ctx context.Context, app string, evidence invoke.Evidence) *apperr.Error {
 	cause := context.Cause(ctx)
-	var own *apperr.Error
-	if errors.As(cause, &own) {
+	if own, ok := errors.AsType[*apperr.Error](cause); ok {
 		e := *own
 		e.Reached = evidence.Reached()
 		return &e

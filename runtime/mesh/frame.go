@@ -3,12 +3,14 @@ package mesh
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 )
 
-// A kind says what a frame is.
-type kind uint8
+// A kind says what a frame is. It is no type of its own, because no switch has
+// to know all kinds: those of later revisions are skipped.
+type kind = uint8
 
 // The kinds. Numbers are the protocol; a new kind takes a new number, and a
 // peer that does not know it skips it.
@@ -48,7 +50,7 @@ type header struct {
 }
 
 func appendHeader(b []byte, k kind, call uint32, size int) []byte {
-	b = append(b, byte(size>>16), byte(size>>8), byte(size), byte(k))
+	b = append(b, byte(size>>16), byte(size>>8), byte(size), k) //nolint:gosec // three bytes hold any size a kind may have
 	return binary.BigEndian.AppendUint32(b, call)
 }
 
@@ -57,7 +59,7 @@ func appendFrame(b []byte, k kind, call uint32, payload []byte) []byte {
 }
 
 // maxSize is the largest payload of a kind.
-func (k kind) maxSize() int {
+func maxSize(k kind) int {
 	switch k {
 	case kindPing, kindPong, kindWindow, kindLeaving, kindContinue, kindReached, kindStop:
 		return 64
@@ -74,12 +76,12 @@ func (k kind) maxSize() int {
 
 func parseHeader(b []byte) (header, error) {
 	h := header{
-		kind: kind(b[3]) &^ flagEnd,
-		end:  kind(b[3])&flagEnd != 0,
+		kind: b[3] &^ flagEnd,
+		end:  b[3]&flagEnd != 0,
 		call: binary.BigEndian.Uint32(b[4:]),
 		size: int(b[0])<<16 | int(b[1])<<8 | int(b[2]),
 	}
-	if h.size > h.kind.maxSize() {
+	if h.size > maxSize(h.kind) {
 		return h, fmt.Errorf("a frame of kind %d with %d bytes", h.kind, h.size)
 	}
 	return h, nil
@@ -101,10 +103,7 @@ func newFrameReader(r io.Reader) *frameReader {
 func (f *frameReader) next() (header, []byte, error) {
 	head, err := f.r.Peek(headerSize)
 	if err != nil {
-		if err == io.EOF && len(head) > 0 {
-			err = io.ErrUnexpectedEOF
-		}
-		return header{}, nil, err
+		return header{}, nil, unexpected(err, len(head) > 0)
 	}
 	h, err := parseHeader(head)
 	if err != nil {
@@ -120,10 +119,16 @@ func (f *frameReader) next() (header, []byte, error) {
 		f.scratch = make([]byte, max(h.size, maxData))
 	}
 	payload := f.scratch[:h.size]
-	if _, err = io.ReadFull(f.r, payload); err == io.EOF {
-		err = io.ErrUnexpectedEOF
+	_, err = io.ReadFull(f.r, payload)
+	return h, payload, unexpected(err, true)
+}
+
+// unexpected is err, of the end of a connection that ends within a frame.
+func unexpected(err error, within bool) error {
+	if within && errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
 	}
-	return h, payload, err
+	return err
 }
 
 // A violation is what a peer did that the protocol forbids. It ends the link.

@@ -178,7 +178,9 @@ func TestAFrozenCallerIsFoundToo(t *testing.T) {
 			t.Errorf("cancelled after %v with %v", time.Since(began), err)
 		}
 		cancel()
-		<-failed
+		if err := <-failed; err == nil {
+			t.Error("a call that was given up has an answer")
+		}
 	})
 }
 

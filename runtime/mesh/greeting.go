@@ -27,11 +27,11 @@ type greeting struct {
 	state          discovery.State
 	instance       string
 	version        string
-	calls          uint64 // the open calls the server takes on this link
+	calls          int // the open calls the server takes on this link
 }
 
-func (g greeting) append(b []byte) []byte {
-	b = append(b, magic...)
+func (g greeting) encode() []byte {
+	b := []byte(magic)
 	b = binary.AppendUvarint(b, g.oldest)
 	b = binary.AppendUvarint(b, g.newest)
 	for _, e := range [...]struct {
@@ -43,7 +43,7 @@ func (g greeting) append(b []byte) []byte {
 		}
 	}
 	if g.calls > 0 {
-		n := binary.AppendUvarint(nil, g.calls)
+		n := binary.AppendUvarint(nil, uint64(g.calls))
 		b = appendString(binary.AppendUvarint(b, tagCalls), string(n))
 	}
 	return b
@@ -67,11 +67,11 @@ func parseGreeting(payload []byte) (greeting, error) {
 			g.version = printable(text)
 		case tagCalls:
 			n := decoder{rest: text}
-			g.calls = n.uvarint()
+			g.calls = int(min(n.uvarint(), maxCalls))
 			d.err = n.err
 		}
 	}
-	if g.calls == 0 || g.calls > maxCalls {
+	if g.calls == 0 {
 		g.calls = maxCalls
 	}
 	return g, d.err

@@ -19,7 +19,10 @@ const (
 )
 
 // maxTimeLeft keeps a time left within what time.Duration holds.
-const maxTimeLeft = 365 * 24 * time.Hour
+const (
+	maxTimeLeft = 365 * 24 * time.Hour
+	maxMicros   = uint64(maxTimeLeft / time.Microsecond)
+)
 
 // A callHead is a call as it crosses the mesh, without its body. The caller's
 // identity is not in it: it comes from the certificate.
@@ -41,7 +44,7 @@ func (h callHead) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, flags)
 	b = binary.AppendUvarint(b, uint64(max(c.Major, 0)))
 	b = binary.AppendUvarint(b, uint64(max(c.Attempt, 0)))
-	b = binary.AppendUvarint(b, uint64(h.timeLeft/time.Microsecond))
+	b = binary.AppendUvarint(b, micros(h.timeLeft))
 	b = appendLength(b, c.Length)
 	for _, s := range [...]string{c.Verb, c.Path, c.Host, c.Upgrade, h.target.App, h.target.Namespace} {
 		b = appendString(b, s)
@@ -64,9 +67,9 @@ func parseCallHead(payload []byte) (callHead, error) {
 	flags := d.uvarint()
 	c.Expect = flags&flagExpect != 0
 	c.Only = flags&flagOnly != 0
-	c.Major = int(d.number(9))
-	c.Attempt = int(d.number(1 << 30))
-	h.timeLeft = time.Duration(d.number(uint64(maxTimeLeft/time.Microsecond))) * time.Microsecond
+	c.Major = d.small(9)
+	c.Attempt = d.small(1 << 30)
+	h.timeLeft = duration(d.number(maxMicros))
 	c.Length = d.length()
 	for _, s := range [...]*string{&c.Verb, &c.Path, &c.Host, &c.Upgrade, &h.target.App, &h.target.Namespace} {
 		*s = d.str()
@@ -111,8 +114,8 @@ func (h answerHead) size() int { return 4*binary.MaxVarintLen64 + fieldsSize(h.f
 func parseAnswerHead(payload []byte) (answerHead, error) {
 	d := decoder{rest: string(payload)}
 	h := answerHead{
-		status: int(d.number(999)),
-		major:  int(d.number(9)),
+		status: d.small(999),
+		major:  d.small(9),
 	}
 	h.length = d.length()
 	h.fields = d.fields()
@@ -125,7 +128,14 @@ func parseAnswerHead(payload []byte) (answerHead, error) {
 // A length is sent as one more than it is, so that zero is "not known".
 func appendLength(b []byte, n int64) []byte { return binary.AppendUvarint(b, uint64(max(n, -1)+1)) }
 
-func (d *decoder) length() int64 { return int64(d.number(1<<62)) - 1 }
+func (d *decoder) length() int64 {
+	return int64(d.number(1<<62)) - 1 //nolint:gosec // the limit holds
+}
+
+// small reads a number that is at most limit.
+func (d *decoder) small(limit uint32) int {
+	return int(d.number(uint64(limit))) //nolint:gosec // the limit holds
+}
 
 func parseFields(payload []byte) (invoke.Fields, error) {
 	d := decoder{rest: string(payload)}

@@ -107,7 +107,7 @@ func (in *incoming) inform(status int, fields invoke.Fields) error {
 
 func (in *incoming) tellReached() {
 	if !in.reached.Swap(true) {
-		held := binary.AppendUvarint(nil, uint64(time.Since(in.began)/time.Microsecond))
+		held := binary.AppendUvarint(nil, micros(time.Since(in.began)))
 		in.l.lazily(kindReached, in.id, held)
 	}
 }
@@ -202,7 +202,7 @@ func (in *incoming) feed(w invoke.WriteHalf) bool {
 			}
 		}
 		if err != nil {
-			return err == io.EOF && w.CloseWrite() == nil
+			return err == io.EOF && w.CloseWrite() == nil //nolint:errorlint // an error that wraps io.EOF is no good end
 		}
 	}
 }

@@ -146,7 +146,7 @@ func TestALinkIsReplacedBeforeALeafExpiresAndCutWhenItHas(t *testing.T) {
 	conns := make(chan net.Conn, 4)
 	s := w.serveOn(&spyListener{ln, conns}, "inst0001", func(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
 		if c.Path == "/stream" {
-			return &invoke.Answer{Status: 200, Major: 1, Length: -1, Body: &untilDone{ctx}}, nil
+			return &invoke.Answer{Status: 200, Major: 1, Length: -1, Body: &untilDone{ctx.Done()}}, nil
 		}
 		return answer(200, ""), nil
 	})
@@ -176,11 +176,11 @@ func TestALinkIsReplacedBeforeALeafExpiresAndCutWhenItHas(t *testing.T) {
 }
 
 // An untilDone body has nothing to say and ends with its call.
-type untilDone struct{ ctx context.Context }
+type untilDone struct{ done <-chan struct{} }
 
 func (b *untilDone) Read([]byte) (int, error) {
-	<-b.ctx.Done()
-	return 0, context.Cause(b.ctx)
+	<-b.done
+	return 0, context.Canceled
 }
 func (*untilDone) Close() error            { return nil }
 func (*untilDone) Trailers() invoke.Fields { return nil }

@@ -87,8 +87,7 @@ func (l *link) read(fr *frameReader) error {
 			l.received.Add(1)
 			err = l.frame(h, payload)
 		}
-		var v *violation
-		if errors.As(err, &v) {
+		if v, ok := errors.AsType[*violation](err); ok {
 			l.end(v, appendFrame(nil, kindAbort, 0, []byte(clip(v.what))))
 			return v
 		}
@@ -107,11 +106,12 @@ func (l *link) frame(h header, payload []byte) error {
 	case kindAbort:
 		return &aborted{printable(string(payload))}
 	case kindWindow:
-		n, err := number(payload, linkWindow)
-		if err != nil {
-			return violated("window: %v", err)
+		d := decoder{rest: string(payload)}
+		n := d.small(linkWindow)
+		if d.err != nil {
+			return violated("window: %v", d.err)
 		}
-		return l.returned(h.call, int(n))
+		return l.returned(h.call, n)
 	case kindData:
 		return l.data(h, payload)
 	case kindTrailers:
@@ -120,14 +120,10 @@ func (l *link) frame(h header, payload []byte) error {
 			return violated("trailers: %v", err)
 		}
 		s := l.stream(h.call)
-		switch {
-		case s == nil:
-			return nil
-		case checkFields(fields) != nil:
-			s.end.reject(checkFields(fields))
+		if s == nil {
 			return nil
 		}
-		return s.ended(fields)
+		return s.trailed(fields)
 	case kindReset:
 		if s := l.stream(h.call); s != nil {
 			s.reset(payload)
@@ -271,7 +267,7 @@ func (l *link) window(call uint32, n int) error {
 		return nil
 	}
 	l.held.Add(int64(-n))
-	return l.control(kindWindow, call, binary.AppendUvarint(nil, uint64(n)))
+	return l.control(kindWindow, call, binary.AppendUvarint(nil, uint64(n))) //nolint:gosec // not negative
 }
 
 // isUsable reports whether the link takes a new call.

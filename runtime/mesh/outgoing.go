@@ -41,12 +41,12 @@ func (o *outgoing) frame(h header, payload []byte) error {
 	case kindContinue:
 		o.goOn()
 	case kindReached:
-		held, err := number(payload, uint64(maxTimeLeft/time.Microsecond))
+		held, err := number(payload, maxMicros)
 		if err != nil {
 			return violated("reached: %v", err)
 		}
 		o.state.Lock()
-		o.reached, o.held = true, time.Duration(held)*time.Microsecond
+		o.reached, o.held = true, duration(held)
 		o.state.Unlock()
 		o.tell()
 	case kindRefused:
@@ -197,44 +197,74 @@ func (o *outgoing) tell() {
 	}
 }
 
+// news is what has come of an answer before its body.
+type news struct {
+	infos   []answerHead
+	head    *answerHead
+	failed  *apperr.Error
+	own     bool
+	reached bool
+	held    time.Duration
+}
+
+// isFailure reports whether there is an error to return. A head that came
+// before its peer gave up is an answer still.
+func (n *news) isFailure() bool { return n.failed != nil && (n.own || n.head == nil) }
+
+// next waits for news.
+func (o *outgoing) next() news {
+	<-o.news
+	o.state.Lock()
+	defer o.state.Unlock()
+	n := news{o.infos, o.head, o.failed, o.own, o.reached, o.held}
+	o.infos, o.infoSize = nil, 0
+	return n
+}
+
 // await waits for the head, passing on what comes before it.
 func (o *outgoing) await() (*answerHead, *apperr.Error) {
 	sent := time.Now()
-	timing := o.call.Timing
 	handed := false
 	for {
-		<-o.news
-		o.state.Lock()
-		infos, head, failed, own := o.infos, o.head, o.failed, o.own
-		reached, held := o.reached, o.held
-		o.infos, o.infoSize = nil, 0
-		o.state.Unlock()
-		if reached && !handed {
+		n := o.next()
+		if n.reached && !handed {
 			handed = true
-			if timing != nil {
-				// The frame may have travelled with the answer: when it came
-				// says nothing of when the app got the call.
-				held = min(held, time.Since(sent)).Truncate(time.Millisecond)
-				timing.Held += held
-				sent = sent.Add(held)
-			}
-			if o.call.Reached != nil {
-				o.call.Reached()
-			}
+			sent = o.handed(sent, n.held)
 		}
-		if timing != nil && (head != nil || failed != nil && handed) {
-			timing.App += time.Since(sent)
+		if n.head != nil || handed && n.failed != nil {
+			o.answeredAfter(time.Since(sent))
 		}
-		if failed != nil && (own || head == nil) {
-			return nil, failed
+		if n.isFailure() {
+			return nil, n.failed
 		}
-		if err := o.pass(infos); err != nil {
+		if err := o.pass(n.infos); err != nil {
 			return nil, err
 		}
-		if head != nil {
-			return head, nil
+		if n.head != nil {
+			return n.head, nil
 		}
 	}
+}
+
+func (o *outgoing) answeredAfter(d time.Duration) {
+	if t := o.call.Timing; t != nil {
+		t.App += d
+	}
+}
+
+// handed notes that the app has been given the call, and returns since when.
+func (o *outgoing) handed(sent time.Time, held time.Duration) time.Time {
+	if t := o.call.Timing; t != nil {
+		// The frame may have travelled with the answer: when it came says
+		// nothing of when the app got the call.
+		held = min(held, time.Since(sent)).Truncate(time.Millisecond)
+		t.Held += held
+		sent = sent.Add(held)
+	}
+	if o.call.Reached != nil {
+		o.call.Reached()
+	}
+	return sent
 }
 
 // pass gives 1xx answers to the caller.
@@ -273,7 +303,7 @@ func (o *outgoing) upload() {
 		if n > 0 && o.c.sendData(&o.stream, buf[:n]) != nil {
 			return
 		}
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // an error that wraps io.EOF is no good end
 			o.uploaded(body.Trailers())
 			return
 		}

@@ -149,7 +149,7 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, take func(net.Conn
 			take(conn)
 			continue
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // told to stop
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("serve the mesh at %s: %w", ln.Addr(), err)
 		}
@@ -229,7 +229,7 @@ func (s *Server) begin(ctx context.Context, sv *served) error {
 		oldest: oldestRevision, newest: newestRevision, state: s.state,
 		instance: s.cfg.Instance, version: s.cfg.Version, calls: maxCalls,
 	}
-	if err := sv.control(kindGreeting, 0, g.append(nil)); err != nil {
+	if err := sv.control(kindGreeting, 0, g.encode()); err != nil {
 		return err
 	}
 	s.links[sv] = struct{}{}

@@ -387,6 +387,57 @@ func TestAServerThatBreaksTheProtocolEndsItsCallsWithTheReason(t *testing.T) {
 	}
 }
 
+// A server may take fewer calls on a link than it could. Above what all links
+// together take, calls wait.
+func TestCallsWaitWhenAllLinksAreFull(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var seen atomic.Int32
+	release := make(chan struct{})
+	at := w.raw(t, func(c net.Conn) {
+		s := tls.Server(c, tlsServer(w.callee))
+		_, _ = s.Write(frame(1, 0, hello+"\x04"+str("\x01"))) // one call at a time
+		p := &rawPeer{t, s, bufio.NewReader(s)}
+		for {
+			kind, call, _, err := p.next()
+			if err != nil {
+				return
+			}
+			if kind&^theEnd == 16 {
+				seen.Add(1)
+				<-release
+				_, _ = s.Write(frame(21|theEnd, call, "\xc8\x01\x01\x00\x00"))
+			}
+		}
+	})
+	tr := w.transport()
+	const calls, links = 11, 8
+	errs := make(chan error, calls)
+	for range calls {
+		go func() {
+			a, err := tr.Send(t.Context(), at, w.callee.ID(), get())
+			if err == nil {
+				_, err = io.ReadAll(a.Body)
+			}
+			errs <- err
+		}()
+	}
+	until(t, "the links are full", func() bool { return seen.Load() == links })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := tr.Send(ctx, at, w.callee.ID(), get())
+	wants(t, apperr.From(err), apperr.DeadlineExceeded, apperr.ReachedNo)
+	if n := seen.Load(); n != links {
+		t.Errorf("%d calls on %d links", n, links)
+	}
+	close(release)
+	for range calls {
+		if err := within(t, "the calls", errs); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func FuzzServer(f *testing.F) {
 	w := newWorld(f)
 	s := w.serve(func(_ context.Context, c *invoke.Call) (*invoke.Answer, error) { return echo(nil, c) }) //nolint:staticcheck // echo uses none

@@ -53,6 +53,15 @@ func (s *stream) ended(trailers invoke.Fields) error {
 
 func (s *stream) reset(payload []byte) { s.end.reset(payload) }
 
+// trailed is ended with what the peer says are trailers.
+func (s *stream) trailed(trailers invoke.Fields) error {
+	if wrong := checkFields(trailers); wrong != nil {
+		s.end.reject(wrong)
+		return nil
+	}
+	return s.ended(trailers)
+}
+
 // stop ends our sending.
 func (s *stream) stop() { s.once.Do(func() { close(s.done) }) }
 

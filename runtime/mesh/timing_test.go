@@ -18,7 +18,7 @@ func TestTheTimeInTheAppIsTheAppsWhenItsNewsTravelTogether(t *testing.T) {
 	s := w.serve(func(_ context.Context, c *invoke.Call) (*invoke.Answer, error) {
 		began := time.Now()
 		c.Reached()
-		for time.Since(began) < 2*time.Millisecond { //nolint:revive // an app at work
+		for time.Since(began) < 2*time.Millisecond {
 		}
 		inApp <- time.Since(began)
 		return answer(200, ""), nil

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -103,6 +104,15 @@ func (d *decoder) fail(err error) {
 		d.err = err
 	}
 	d.rest = ""
+}
+
+// micros and duration carry times as whole microseconds.
+func micros(d time.Duration) uint64 {
+	return uint64(max(d, 0) / time.Microsecond)
+}
+
+func duration(micros uint64) time.Duration {
+	return time.Duration(min(micros, maxMicros)) * time.Microsecond
 }
 
 // number decodes a payload that is one uvarint.

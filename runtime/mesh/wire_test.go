@@ -77,7 +77,7 @@ func FuzzAnswerHead(f *testing.F) {
 }
 
 func FuzzGreeting(f *testing.F) {
-	f.Add(greeting{oldest: 1, newest: 3, state: discovery.Ready, instance: "i", version: "v", calls: 9}.append(nil))
+	f.Add(greeting{oldest: 1, newest: 3, state: discovery.Ready, instance: "i", version: "v", calls: 9}.encode())
 	f.Add([]byte("pillion\x01\x01\x63\x01x"))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		g, err := parseGreeting(payload)
@@ -87,7 +87,7 @@ func FuzzGreeting(f *testing.F) {
 		if r := g.agree(); r != 0 && (r < g.oldest || r > g.newest || r < oldestRevision || r > newestRevision) {
 			t.Errorf("agreed on %d of %d to %d", r, g.oldest, g.newest)
 		}
-		again, err := parseGreeting(g.append(nil))
+		again, err := parseGreeting(g.encode())
 		if err != nil || again != g {
 			t.Errorf("%+v became %+v, %v", g, again, err)
 		}
