@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+	"github.com/spf13/pflag"
 
 	"github.com/pillion-dev/pillion/cmd"
 )
@@ -44,6 +46,24 @@ func write(root *cobra.Command, folder string) error {
 			return err
 		}
 	}
+	forMarkdown(root)
 	date := time.Unix(0, 0).UTC() // the same input gives the same page
 	return doc.GenManTree(root, &doc.GenManHeader{Title: "PILLION", Section: "1", Date: &date, Source: "pillion"}, man)
+}
+
+// forMarkdown readies the tree for a generator that reads Markdown: a
+// placeholder in angle brackets is no tag, and a flag without a default has
+// none.
+func forMarkdown(c *cobra.Command) {
+	escape := strings.NewReplacer("<", `\<`, ">", `\>`).Replace
+	c.Use, c.Long = escape(c.Use), escape(c.Long)
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		f.Usage = escape(f.Usage)
+		if f.DefValue == "[]" {
+			f.DefValue = ""
+		}
+	})
+	for _, sub := range c.Commands() {
+		forMarkdown(sub)
+	}
 }
