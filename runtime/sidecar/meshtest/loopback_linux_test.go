@@ -1,0 +1,93 @@
+package meshtest_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// says checks what a report of `invoke --verbose` names.
+func says(t testing.TB, report string, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		if !strings.Contains(report, w) {
+			t.Errorf("the report does not name %q: %s", w, report)
+		}
+	}
+}
+
+func TestAppsFindEachOtherWithNothingButLoopback(t *testing.T) {
+	t.Parallel()
+	m := alone(t)
+	m.app("orders")
+	_, door := m.caller("web")
+	if r := door.get("/v1.0/invoke/orders/method/a?b=c"); r.echo().Path != "/a?b=c" {
+		t.Errorf("through the door: %v", r)
+	}
+	_, report := m.invoke("orders", "a")
+	says(t, report, "found by local", "127.0.0.1:", "/ns/default/orders")
+}
+
+func TestAppsFindEachOtherByMulticastAlone(t *testing.T) {
+	t.Parallel()
+	m := alone(t)
+	p := m.app("orders", "--discovery", "mdns")
+	if said := p.said(); !strings.Contains(said, "found by mdns\n") {
+		t.Errorf("the ready line does not name its only source: %s", said)
+	}
+	_, door := m.caller("web", "--discovery", "mdns")
+	if r := door.get("/v1.0/invoke/orders/method/a"); !r.ok() {
+		t.Errorf("through the door: %v", r)
+	}
+	_, report := m.invoke("orders", "a", "--discovery", "mdns")
+	says(t, report, "found by mdns", "127.0.0.1:", "/ns/default/orders")
+	p.stop()
+	if r := m.pillion("invoke", "orders", "a", "--discovery", "mdns", "--resolve-timeout", "100ms"); r.status == 0 {
+		t.Errorf("an app that has said goodbye was called: %v", r)
+	}
+}
+
+// The runtime folder shows nothing of an app that has another one.
+func TestAppsOfAnotherRuntimeFolderAreFoundByMulticast(t *testing.T) {
+	t.Parallel()
+	m := alone(t)
+	m.app("orders")
+	other := m.beside()
+	if all := other.list(); len(all) != 0 {
+		t.Fatalf("the other folder lists %v", all)
+	}
+	_, report := other.invoke("orders", "a")
+	says(t, report, "found by mdns")
+	_, door := other.caller("web")
+	if r := door.get("/v1.0/invoke/orders/method/a"); !r.ok() {
+		t.Errorf("through the door: %v", r)
+	}
+	if r := other.pillion("invoke", "orders", "a", "--discovery", "local"); r.status != 70 {
+		t.Errorf("without multicast: %v, want it not found", r)
+	}
+}
+
+func TestAnotherProgramMayHoldThePortOfMulticast(t *testing.T) {
+	t.Parallel()
+	m := alone(t)
+	c := m.command(t.Context(), []string{roleEnv + "=occupy"}, os.Args[0])
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = in.Close() }) // the program ends with it
+	start(t, c).await("ready")
+	p := m.app("orders")
+	_, report := m.invoke("orders", "a")
+	says(t, report, "found by local")
+	for range 3 {
+		m.invoke("orders", "a")
+	}
+	if n := strings.Count(p.said(), "5353"); n != 1 {
+		t.Errorf("%d lines name the port, want one warning:\n%s", n, p.said())
+	}
+	p.stop()
+	if n := strings.Count(p.said(), "5353"); n != 1 {
+		t.Errorf("%d lines name the port in the end, want one warning:\n%s", n, p.said())
+	}
+}
