@@ -66,7 +66,6 @@ func (a *attempts) run(ctx context.Context) (*Answer, error) {
 	if a.body != nil {
 		_ = a.body.close() // the call's own error is the one to report
 	}
-	failed = a.progress.explain(ctx, a.c, failed)
 	if a.n > 1 && failed.Attempts == 0 {
 		counted := *failed
 		counted.Attempts = a.n
@@ -80,12 +79,12 @@ func (a *attempts) loop(ctx context.Context) (*Answer, *apperr.Error) {
 		version := a.i.resolver.Version(a.key)
 		found, failed := a.lookup(ctx)
 		if failed != nil {
-			return nil, failed
+			return nil, a.progress.explain(ctx, a.c, failed)
 		}
 		left := choose(found, a.tried)
 		if len(left.from) == 0 {
 			if failed := a.wait(ctx, version, found, left); failed != nil {
-				return nil, failed
+				return nil, a.progress.explain(ctx, a.c, failed)
 			}
 			continue
 		}
@@ -148,16 +147,19 @@ func (a *attempts) try(ctx context.Context, left choice) (*Answer, *apperr.Error
 		return a.answered(answer, to, release), nil
 	}
 	release()
+	failed := apperr.From(err)
+	// Before the body is closed: a door that stops reading may take it for a
+	// caller that has left, and ends ctx.
+	explained := a.progress.explain(ctx, a.c, failed)
 	if attempt.Body != nil {
 		_ = attempt.Body.Close() // Send's error is the one to report
 	}
-	failed := apperr.From(err)
 	a.i.log.Debug("attempt failed", "app", a.key.String(), "instance", to.Instance,
 		"attempt", a.n, "reason", failed.Reason, "reached", failed.Reached.String(), "err", err)
 	if failed.Reason == apperr.PeerUnreachable || failed.Reason == apperr.PeerNotTrusted {
 		a.i.resolver.Failed(to)
 	}
-	return nil, failed
+	return nil, explained
 }
 
 // informational passes a 1xx answer on. From the first one the caller has seen

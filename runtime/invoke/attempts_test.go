@@ -441,3 +441,18 @@ type broken struct{ *table }
 func (broken) Endpoints(context.Context, discovery.Key) ([]discovery.Endpoint, error) {
 	return nil, errors.New("no folder")
 }
+
+// A door that is told to stop reading may take it for a caller that has left.
+func TestWhatEndedACallIsNotWhatClosingItsBodyDoes(t *testing.T) {
+	t.Parallel()
+	ctx, left := context.WithCancel(t.Context())
+	i := newInvoker(t, newTable(instances(discovery.Ready, "a")...), meshFunc(func(context.Context, discovery.Endpoint, *invoke.Call) (*invoke.Answer, error) {
+		return nil, refusal(apperr.AppUnreachable, apperr.ReachedNo)
+	}))
+	c := call("")
+	c.Body = invoke.NewBody(closing{left}, nil)
+	_, err := i.Serve(ctx, c)
+	if e := apperr.From(err); e.Reason != apperr.AppUnreachable || ctx.Err() == nil {
+		t.Errorf("%+v", e)
+	}
+}
