@@ -29,7 +29,7 @@ func newListCmd(c *ui.Console) *cobra.Command {
 		Short:   "Show the apps that run here",
 		Long: "Show the apps that run here: live ones only, of this home's trust domain. " +
 			"In a pipe: tabs, no heads, the columns app, namespace, instance, status, app port, HTTP port, " +
-			"gRPC port, pid, since, command, folder, certificate's end.",
+			"gRPC port, pid, since, command, folder, certificate's end, sources that find it.",
 		Example: "pillion list\npillion list -o json",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -85,7 +85,7 @@ func listRecords(entries []rundir.Entry) [][]string {
 			e.App, e.Namespace, e.ID, e.State,
 			portText(e.AppPort), portText(e.HTTPPort), portText(e.GRPCPort),
 			strconv.Itoa(e.PID), ui.Stamp(e.Since), shellCommand(e.Command),
-			e.Folder, ui.Stamp(e.CertExpires),
+			e.Folder, ui.Stamp(e.CertExpires), strings.Join(e.Discovery, ","),
 		})
 	}
 	return rows
@@ -96,15 +96,16 @@ func listTable(entries []rundir.Entry, now time.Time, home string) ui.Table {
 	columns := []ui.Column{
 		{Head: "APP"},
 		{Head: "STATUS"},
-		{Head: "PORT", Right: true, Leave: 9},
-		{Head: "UP", Right: true, Leave: 8},
-		{Head: "HTTP", Right: true, Leave: 7},
-		{Head: "GRPC", Right: true, Leave: 4},
-		{Head: "INSTANCE", Leave: 5},
-		{Head: "PID", Right: true, Leave: 3},
-		{Head: "CERT", Right: true, Leave: 2},
-		{Head: "FOLDER", Shrink: ui.InMiddle, Leave: 1},
-		{Head: "COMMAND", Shrink: ui.AtEnd, Leave: 6},
+		{Head: "PORT", Right: true, Leave: 10},
+		{Head: "UP", Right: true, Leave: 9},
+		{Head: "HTTP", Right: true, Leave: 8},
+		{Head: "GRPC", Right: true, Leave: 5},
+		{Head: "INSTANCE", Leave: 6},
+		{Head: "PID", Right: true, Leave: 4},
+		{Head: "CERT", Right: true, Leave: 3},
+		{Head: "FOUND BY", Leave: 1},
+		{Head: "FOLDER", Shrink: ui.InMiddle, Leave: 2},
+		{Head: "COMMAND", Shrink: ui.AtEnd, Leave: 7},
 	}
 	rows := make([][]ui.Cell, 0, len(entries))
 	for _, e := range entries {
@@ -118,6 +119,7 @@ func listTable(entries []rundir.Entry, now time.Time, home string) ui.Table {
 			{Text: e.ID},
 			{Text: strconv.Itoa(e.PID)},
 			left(e.CertExpires, now),
+			{Text: ui.Printable(strings.Join(e.Discovery, ", "))},
 			{Text: ui.Printable(ui.Tilde(e.Folder, home))},
 			{Text: ui.Printable(shellCommand(e.Command))},
 		})
@@ -128,7 +130,7 @@ func listTable(entries []rundir.Entry, now time.Time, home string) ui.Table {
 		t.Insert(1, ui.Column{Head: "NAMESPACE"}, func(i int) ui.Cell { return ui.Cell{Text: entries[i].Namespace} })
 	}
 	if several(entries, func(e rundir.Entry) string { return e.Home }) {
-		t.Insert(1, ui.Column{Head: "HOME", Leave: 10}, func(i int) ui.Cell {
+		t.Insert(1, ui.Column{Head: "HOME", Leave: 11}, func(i int) ui.Cell {
 			return ui.Cell{Text: ui.Printable(ui.Tilde(entries[i].Home, home))}
 		})
 	}
@@ -207,6 +209,7 @@ type listed struct {
 	Protocol    *string   `json:"appProtocol"`
 	Mesh        []string  `json:"meshAddresses"`
 	LAN         bool      `json:"lan"`
+	Discovery   []string  `json:"discovery"`
 	Argv        []string  `json:"argv"`
 	Folder      string    `json:"folder"`
 	Home        string    `json:"home"`
@@ -252,6 +255,7 @@ func listedAs(e rundir.Entry, now time.Time) listed {
 		Created: e.Since.Local().Format(daprCreated), DaprdPID: e.PID, CLIPID: e.PID, AppPID: known(e.AppPID),
 		Instance: e.ID, Status: e.State, Namespace: e.Namespace, TrustDomain: e.TrustDomain,
 		Identity: e.Identity, Protocol: known(e.Protocol), Mesh: mesh, LAN: e.LAN, Argv: argv,
+		Discovery: append([]string{}, e.Discovery...),
 		Folder: e.Folder, Home: e.Home, Since: e.Since.UTC().Truncate(time.Millisecond),
 		UptimeMS: now.Sub(e.Since).Milliseconds(), CertExpires: known(ui.Stamp(e.CertExpires)),
 		Run: known(e.Run), Version: e.Version,

@@ -50,7 +50,7 @@ func twoApps() []rundir.Entry {
 	since := time.Now().Add(-12 * time.Minute)
 	return []rundir.Entry{
 		{App: "todo-api", State: "ready", AppPort: 8000, HTTPPort: 3500, GRPCPort: 50001, PID: 4131, Since: since, Command: []string{"go", "run", "."}, Folder: "/src/todo"},
-		{App: "notify", State: "starting", HTTPPort: 3501, GRPCPort: 50002, PID: 4240, Since: since, Command: []string{"sh", "-c", "a\tb"}, Folder: "/src/notify"},
+		{App: "notify", State: "starting", HTTPPort: 3501, GRPCPort: 50002, PID: 4240, Since: since, Command: []string{"sh", "-c", "a\tb"}, Folder: "/src/notify", Discovery: []string{"local", "mdns"}},
 	}
 }
 
@@ -62,9 +62,9 @@ func TestListInAPipeHasItsColumnsInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := strings.Join([]string{
-		"notify", "default", live[1].ID, "starting", "", "3501", "50002", "4240", ui.Stamp(live[1].Since), `sh -c 'a\tb'`, "/src/notify", "",
+		"notify", "default", live[1].ID, "starting", "", "3501", "50002", "4240", ui.Stamp(live[1].Since), `sh -c 'a\tb'`, "/src/notify", "", "local,mdns",
 	}, "\t") + "\n" + strings.Join([]string{
-		"todo-api", "default", live[0].ID, "ready", "8000", "3500", "50001", "4131", ui.Stamp(live[0].Since), "go run .", "/src/todo", "",
+		"todo-api", "default", live[0].ID, "ready", "8000", "3500", "50001", "4131", ui.Stamp(live[0].Since), "go run .", "/src/todo", "", "",
 	}, "\t") + "\n"
 	if out.String() != want {
 		t.Errorf("list printed\n%swant\n%s", out, want)

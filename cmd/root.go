@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
+	"github.com/pillion-dev/pillion/internal/buildinfo"
 	"github.com/pillion-dev/pillion/internal/near"
 )
 
@@ -39,6 +40,8 @@ pillion logs -f`,
 		SilenceUsage:          true,
 		DisableFlagsInUseLine: true,
 	}
+	root.Version = versionText(buildinfo.Read())
+	root.SetVersionTemplate("pillion {{.Version}}\n")
 	root.SetOut(c.Out)
 	root.SetErr(c.Err)
 	root.SetIn(c.In)

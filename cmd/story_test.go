@@ -45,6 +45,7 @@ func storyCommands() map[string]func(ts *testscript.TestScript, neg bool, args [
 		"waitcount": waitCount,
 		"waitcalls": waitCalls,
 		"waitfree":  waitFree,
+		"waitheld":  waitHeld,
 		"waitdead":  waitDead,
 		"signal":    signalApp,
 		"status":    wantStatus,
@@ -124,6 +125,19 @@ func waitFree(ts *testscript.TestScript, neg bool, args []string) {
 			ln, err := net.Listen("tcp", "127.0.0.1:"+port)
 			if err == nil {
 				_ = ln.Close() // only asked whether
+			}
+			return err == nil
+		})
+	}
+}
+
+// waitHeld waits until somebody listens on the ports.
+func waitHeld(ts *testscript.TestScript, neg bool, args []string) {
+	for _, port := range args {
+		await(ts, "port "+port+" is held", func() bool {
+			conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+			if err == nil {
+				_ = conn.Close() // only asked whether
 			}
 			return err == nil
 		})
