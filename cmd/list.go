@@ -256,7 +256,7 @@ func listedAs(e rundir.Entry, now time.Time) listed {
 		Instance: e.ID, Status: e.State, Namespace: e.Namespace, TrustDomain: e.TrustDomain,
 		Identity: e.Identity, Protocol: known(e.Protocol), Mesh: mesh, LAN: e.LAN, Argv: argv,
 		Discovery: append([]string{}, e.Discovery...),
-		Folder: e.Folder, Home: e.Home, Since: e.Since.UTC().Truncate(time.Millisecond),
+		Folder:    e.Folder, Home: e.Home, Since: e.Since.UTC().Truncate(time.Millisecond),
 		UptimeMS: now.Sub(e.Since).Milliseconds(), CertExpires: known(ui.Stamp(e.CertExpires)),
 		Run: known(e.Run), Version: e.Version,
 	}
