@@ -55,7 +55,12 @@ func (l *link) sendPiece(s *stream, b []byte) (int, error) {
 		if err := l.admit(headerSize+n, s.done); err != nil {
 			return 0, err
 		}
-		// Others may have taken what was left while this one waited.
+		// The call may have ended while it waited, and others may have taken
+		// what was left.
+		if l.streams[s.id] != s {
+			l.out.letIn()
+			return 0, errStopped
+		}
 		allowed := l.allowance(s)
 		if allowed < min(n, minPiece) {
 			l.out.letIn()

@@ -29,7 +29,7 @@ type stream struct {
 
 	// What follows is guarded by the link's mutex.
 	start   uint64        // where the call begins in what was queued on the link
-	window  int           // the call's window; 0 while the peer has not asked for the body
+	window  int           // the call's window
 	sent    int           // bytes sent and not given back
 	need    int           // bytes it is blocked for
 	room    chan struct{} // capacity 1: it may go on
