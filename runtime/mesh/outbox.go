@@ -147,13 +147,20 @@ func (l *link) signal() {
 }
 
 // cancel forgets s and tells the peer so, in one step: a link that parts does
-// so behind it. It does nothing to a call that is over.
+// so behind it. It does nothing to a call that is over. It does not wait, so a
+// peer that has many calls refused and does not read it is cut off.
 func (l *link) cancel(s *stream, k kind, payload []byte) {
 	l.mu.Lock()
-	if l.forgetLocked(s) && l.err == nil {
+	open := l.forgetLocked(s) && l.err == nil
+	flooded := open && len(l.out.buf) > flood
+	if open && !flooded {
 		l.queue(k, s.id, payload)
 	}
 	l.mu.Unlock()
+	if flooded {
+		l.end(violated("does not read what it is sent"), nil)
+		return
+	}
 	l.signal()
 }
 

@@ -98,6 +98,9 @@ func (sv *served) prepare(in *incoming, h header, head callHead) error {
 	case head.call.Upgrade == "":
 		head.call.Body = &requestBody{in: in}
 	}
+	if head.call.Body == nil {
+		head.call.Length = 0 // whatever the head says: nothing follows
+	}
 	if err := head.check(); err != nil {
 		in.refuse(&apperr.Error{
 			Reason: apperr.ProtocolError, What: "the request cannot be passed on", Cause: err.Error(), Reached: apperr.ReachedNo,
