@@ -117,6 +117,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 // part waits for the links to end, and makes them.
 func (s *Server) part(work *sync.WaitGroup) {
 	for _, sv := range s.served() {
+		sv.retire() // a link that began behind Leave
 		sv.part()
 	}
 	ended := make(chan struct{})
