@@ -8,8 +8,7 @@ from typing import Optional
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-logging.basicConfig(level=logging.INFO, format="%(levelname)s:     %(message)s")
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("uvicorn")  # uvicorn has set it up to print INFO
 
 app = FastAPI()
 
@@ -21,8 +20,8 @@ class Charge(BaseModel):
 
 @app.post("/charge")
 def charge(request: Charge):
-    # BILLING_DELAY (seconds) plays a billing system that is having a slow day.
-    time.sleep(float(os.getenv("BILLING_DELAY", "0")))
+    # BILLING_DELAY plays a billing system that is having a slow day: 2s.
+    time.sleep(float(os.getenv("BILLING_DELAY", "0s").rstrip("s")))
     logger.info("Charged: %s", request.title)
     return {"status": "charged", "task_id": request.task_id}
 

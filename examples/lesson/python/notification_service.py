@@ -6,8 +6,7 @@ from typing import Optional
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-logging.basicConfig(level=logging.INFO, format="%(levelname)s:     %(message)s")
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("uvicorn")  # uvicorn has set it up to print INFO
 
 app = FastAPI()
 

@@ -9,8 +9,7 @@ from pydantic import BaseModel
 
 import sidecar
 
-logging.basicConfig(level=logging.INFO, format="%(levelname)s:     %(message)s")
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("uvicorn")  # uvicorn has set it up to print INFO
 
 app = FastAPI()
 
@@ -35,7 +34,7 @@ def create_task(task: Task):
             "notify",
             {"message": f"Todo created: {task.title}", "task_id": task.id},
         )
-        print(f"Notification response: {answer}", flush=True)
+        logger.info("Notification response: %s", answer)
     except sidecar.CallError as error:
         # The task is safe; that nobody was told is worth a line, not a failure.
         logger.warning("Notification failed: %s", error)
@@ -68,7 +67,7 @@ def complete_task(task_id: str):
             "/notify",
             {"message": f"Task completed: {task.title}", "task_id": task.id},
         )
-        print(f"Notification response: {answer}", flush=True)
+        logger.info("Notification response: %s", answer)
     except sidecar.CallError as error:
         logger.warning("Notification failed: %s", error)
     return {"id": task.id, "title": task.title, "status": task.status, "billing": billing}

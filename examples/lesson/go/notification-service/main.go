@@ -18,6 +18,11 @@ type notification struct {
 	TaskID  string `json:"task_id,omitempty"`
 }
 
+type delivery struct {
+	Status  string `json:"status"`
+	Message string `json:"message"`
+}
+
 func main() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /notify", notify)
@@ -52,7 +57,7 @@ func notify(w http.ResponseWriter, r *http.Request) {
 	if caller := r.Header.Get("dapr-caller-app-id"); caller != "" {
 		log.Printf("  called by %s, as its certificate says", caller)
 	}
-	reply(w, http.StatusOK, map[string]string{"status": "delivered", "message": n.Message})
+	reply(w, http.StatusOK, delivery{"delivered", n.Message})
 }
 
 func reply(w http.ResponseWriter, status int, v any) {
