@@ -12,6 +12,7 @@ import (
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/tls/identity"
@@ -227,9 +228,9 @@ func (x *exchange) ask(ctx context.Context, cancel context.CancelCauseFunc) (*in
 	}
 	var answer *invoke.Answer
 	err := x.c.Err.Wait(ctx, func(waited time.Duration) []string {
-		row := ui.Age(waited)
+		row := human.Age(waited)
 		if limit > 0 {
-			row += " of " + ui.Duration(limit)
+			row += " of " + human.Duration(limit)
 		}
 		return []string{"waiting for " + x.call.Target.App + " to answer", row}
 	}, func(ctx context.Context) error {
@@ -242,7 +243,7 @@ func (x *exchange) ask(ctx context.Context, cancel context.CancelCauseFunc) (*in
 		e := apperr.From(err)
 		return nil, &apperr.Error{
 			Reason: apperr.DeadlineExceeded, Hop: timedOutAt(e), Reached: e.Reached, Instance: e.Instance, Err: err,
-			What:  x.call.Target.Given + " did not answer within " + ui.Duration(defaultWait),
+			What:  x.call.Target.Given + " did not answer within " + human.Duration(defaultWait),
 			Cause: x.whereItWent(),
 			Hint:  "--timeout gives it longer",
 		}
@@ -279,7 +280,7 @@ func (x *exchange) whereItWent() string {
 	if where == "" {
 		return ""
 	}
-	return ui.Duration(most) + " of it " + where
+	return human.Duration(most) + " of it " + where
 }
 
 // request is a call and its body's length, before it is sent.

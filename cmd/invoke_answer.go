@@ -10,6 +10,7 @@ import (
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
@@ -49,7 +50,7 @@ func (x *exchange) brokenOff(err error) error {
 	}
 	return &apperr.Error{
 		Reason: apperr.AppGone, Err: err,
-		What:  fmt.Sprintf("the answer of %s broke off after %s", x.call.Target.App, ui.Size(x.sent.bytes)),
+		What:  fmt.Sprintf("the answer of %s broke off after %s", x.call.Target.App, human.Size(x.sent.bytes)),
 		Cause: err.Error(),
 	}
 }
@@ -90,7 +91,7 @@ func (x *exchange) sayWho(a *invoke.Answer) {
 		facts = append(facts, a.Endpoint.Addrs[0].String())
 	}
 	if a.Attempts > 1 {
-		facts = append(facts, ui.Count(a.Attempts, "attempt"))
+		facts = append(facts, human.Count(a.Attempts, "attempt"))
 	}
 	facts = append(facts, a.Peer.String(), "called as "+x.from.Self().String())
 	x.c.Err.Say(ui.NoMark, facts...)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
+	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
@@ -39,7 +40,7 @@ func (x *exchange) steps(a *invoke.Answer) []step {
 	}
 	return append(out,
 		step{"app", t.App, strconv.Itoa(a.Status)},
-		step{"body", t.Body, ui.Size(x.sent.bytes)})
+		step{"body", t.Body, human.Size(x.sent.bytes)})
 }
 
 func foundBy(source string) string {

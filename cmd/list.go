@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
+	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/runtime/config"
 )
@@ -113,7 +114,7 @@ func listTable(entries []rundir.Entry, now time.Time, home string) ui.Table {
 			{Text: ui.Printable(e.App), Tone: ui.ToneStrong},
 			{Text: ui.Printable(e.State), Tone: ui.StatusTone(e.State)},
 			{Text: portText(e.AppPort)},
-			{Text: ui.Age(now.Sub(e.Since))},
+			{Text: human.Age(now.Sub(e.Since))},
 			{Text: portText(e.HTTPPort)},
 			{Text: portText(e.GRPCPort)},
 			{Text: e.ID},
@@ -147,9 +148,9 @@ func left(expires, now time.Time) ui.Cell {
 	case d <= 0:
 		return ui.Cell{Text: "expired", Tone: ui.ToneBad}
 	case d < time.Hour:
-		return ui.Cell{Text: ui.Age(d), Tone: ui.ToneWarn}
+		return ui.Cell{Text: human.Age(d), Tone: ui.ToneWarn}
 	}
-	return ui.Cell{Text: ui.Age(d.Truncate(time.Hour))}
+	return ui.Cell{Text: human.Age(d.Truncate(time.Hour))}
 }
 
 func several(entries []rundir.Entry, value func(rundir.Entry) string) bool {
@@ -251,7 +252,7 @@ func listedAs(e rundir.Entry, now time.Time) listed {
 	}
 	return listed{
 		AppID: e.App, HTTPPort: known(e.HTTPPort), GRPCPort: known(e.GRPCPort), AppPort: known(e.AppPort),
-		Command: shellCommand(e.Command), Age: ui.Age(now.Sub(e.Since)),
+		Command: shellCommand(e.Command), Age: human.Age(now.Sub(e.Since)),
 		Created: e.Since.Local().Format(daprCreated), DaprdPID: e.PID, CLIPID: e.PID, AppPID: known(e.AppPID),
 		Instance: e.ID, Status: e.State, Namespace: e.Namespace, TrustDomain: e.TrustDomain,
 		Identity: e.Identity, Protocol: known(e.Protocol), Mesh: mesh, LAN: e.LAN, Argv: argv,

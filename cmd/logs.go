@@ -15,6 +15,7 @@ import (
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/logs"
 	"github.com/pillion-dev/pillion/runtime/config"
 )
@@ -169,7 +170,7 @@ func (s logShow) before(runs []logs.RunInfo) error {
 	}
 	if more := total - terminalTail; more > 0 {
 		again := append(append([]string{"pillion", "logs"}, s.o.again()...), "--tail", "all")
-		s.c.Err.Say(ui.NoMark, ui.Count(int(more), "line")+" before these", shellCommand(again))
+		s.c.Err.Say(ui.NoMark, human.Count(int(more), "line")+" before these", shellCommand(again))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
 	"github.com/pillion-dev/pillion/internal/escape"
+	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/logs"
 	"github.com/pillion-dev/pillion/tls/identity"
 )
@@ -188,14 +189,14 @@ func (r *logRows) ended(run logs.RunInfo) error {
 	if run.State == logs.Lost {
 		return r.view.Rule(run.End, "lost "+clock, "pillion was killed or the machine stopped")
 	}
-	return r.view.Rule(run.End, "ended "+clock, run.Exit, "ran "+ui.Took(run.End.Sub(run.Start)), lostLines(run))
+	return r.view.Rule(run.End, "ended "+clock, run.Exit, "ran "+human.Took(run.End.Sub(run.Start)), lostLines(run))
 }
 
 func lostLines(run logs.RunInfo) string {
 	if run.LostLines == 0 {
 		return ""
 	}
-	return ui.Count(int(run.LostLines), "line") + " not kept"
+	return human.Count(int(run.LostLines), "line") + " not kept"
 }
 
 // idle shows what is held unless the rule that replaces it may yet come.

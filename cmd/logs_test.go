@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
+	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/logs"
 )
 
@@ -265,7 +266,7 @@ func TestMomentsAsPeopleTypeThem(t *testing.T) {
 		}
 	}
 	for _, d := range []time.Duration{time.Millisecond, 1100 * time.Microsecond, 340 * time.Millisecond, 2300 * time.Millisecond, 192 * time.Second, 7440 * time.Second, 144 * time.Hour} {
-		for _, printed := range []string{ui.Duration(d), ui.Age(d), ui.Took(d)} {
+		for _, printed := range []string{human.Duration(d), human.Age(d), human.Took(d)} {
 			if _, err := parseMoment(printed, now); err != nil {
 				t.Errorf("%q is printed and not read: %v", printed, err)
 			}

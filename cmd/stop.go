@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
+	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/internal/rundir"
 )
 
@@ -196,19 +197,19 @@ func (w *waitingFor) row(waited time.Duration) []string {
 	if len(names) == 0 {
 		return nil
 	}
-	return append([]string{"waiting for " + strings.Join(slices.Compact(names), ", ") + " to end", ui.Age(waited)}, notes...)
+	return append([]string{"waiting for " + strings.Join(slices.Compact(names), ", ") + " to end", human.Age(waited)}, notes...)
 }
 
 // result is the word for how it went, with what is worth saying about it.
 func (r stopped) result() (mark ui.Mark, word, note string) {
-	in := "in " + ui.Took(r.took)
+	in := "in " + human.Took(r.took)
 	switch {
 	case r.err != nil:
 		return ui.MarkFailed, "not stopped", ""
 	case len(r.killed) > 0:
-		return ui.MarkWarning, "killed", "after " + ui.Took(r.took) + ": " + ui.Printable(strings.Join(r.killed, ", "))
+		return ui.MarkWarning, "killed", "after " + human.Took(r.took) + ": " + ui.Printable(strings.Join(r.killed, ", "))
 	case r.calls > 0:
-		return ui.MarkOK, "stopped", in + ", " + ui.Count(r.calls, "call") + " finished"
+		return ui.MarkOK, "stopped", in + ", " + human.Count(r.calls, "call") + " finished"
 	}
 	return ui.MarkOK, "stopped", in
 }
@@ -229,7 +230,7 @@ func showStopped(c *ui.Console, output string, results []stopped) {
 			if r.err != nil {
 				how = ""
 			}
-			rows = append(rows, []string{r.entry.App, word, how, ui.Took(r.took), r.entry.ID})
+			rows = append(rows, []string{r.entry.App, word, how, human.Took(r.took), r.entry.ID})
 		}
 		c.Out.Records(rows)
 		return

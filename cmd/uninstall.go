@@ -14,6 +14,7 @@ import (
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/tls/ca"
@@ -109,7 +110,7 @@ func removed(home config.Home, size int64) string {
 		what = append(what, "the authority of "+authority.TrustDomain())
 	}
 	if size > 0 {
-		what = append(what, ui.Size(size)+" of files and logs")
+		what = append(what, human.Size(size)+" of files and logs")
 	}
 	if len(what) == 0 {
 		return ""

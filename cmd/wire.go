@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
+	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/instance"
@@ -38,7 +39,7 @@ func inTheWay(p instance.Progress) string {
 	case len(p.Waiting) > 0:
 		return ui.Printable(strings.Join(p.Waiting, ", "))
 	case p.Calls > 0:
-		return ui.Count(p.Calls, "call") + " in flight"
+		return human.Count(p.Calls, "call") + " in flight"
 	}
 	return ""
 }

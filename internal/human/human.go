@@ -30,8 +30,12 @@ func Duration(d time.Duration) string {
 	return coarse(d.Round(time.Second))
 }
 
-// Took is how long something that people wait for has taken: 0.4s, 12.4s, 3m12s.
+// Took is how long something that people wait for has taken: 0.4s, 12.4s,
+// 3m12s. What is less than a tenth of a second is as Duration has it.
 func Took(d time.Duration) string {
+	if d.Abs() < 100*time.Millisecond {
+		return Duration(d.Truncate(time.Millisecond))
+	}
 	if d < 59950*time.Millisecond {
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/pillion-dev/pillion/internal/human"
 )
 
 // How long a wait is silent, and when it is worth a line where rows cannot be
@@ -71,7 +73,7 @@ func (p *Printer) told(said bool, took time.Duration, text func(time.Duration) [
 	if took > longWait {
 		facts := text(took)
 		if len(facts) > 0 {
-			p.Say(NoMark, facts[0]+": done after "+Took(took))
+			p.Say(NoMark, facts[0]+": done after "+human.Took(took))
 		}
 	}
 }

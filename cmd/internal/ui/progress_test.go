@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pillion-dev/pillion/internal/human"
 )
 
 func TestWaitSaysNothingUnder300ms(t *testing.T) {
@@ -59,7 +61,7 @@ func TestWaitInAPipeIsOneLineAndOneAtTheEndIfItWasLong(t *testing.T) {
 	}
 }
 
-func row(waited time.Duration) []string { return []string{"waiting for worker", Age(waited)} }
+func row(waited time.Duration) []string { return []string{"waiting for worker", human.Age(waited)} }
 
 type safeBuffer struct {
 	mu sync.Mutex // guards what follows
