@@ -128,8 +128,10 @@ func (sv *served) take(in *incoming, h header) (bool, error) {
 	case sv.leaving:
 		sv.last = h.call
 		return false, nil
-	case len(sv.streams) >= maxCalls:
-		return false, violated("more than %d open calls", maxCalls)
+	case len(sv.streams) >= 2*maxCalls:
+		// Not at maxCalls: a tunnel whose ends have crossed is over for the
+		// caller before it is for us.
+		return false, violated("%d open calls where %d are the limit", len(sv.streams)+1, maxCalls)
 	}
 	sv.begin(&in.stream, h.call)
 	return true, nil
