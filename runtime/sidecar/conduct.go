@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/runtime/instance"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
@@ -57,7 +56,7 @@ func (s *sidecar) ended() <-chan struct{} {
 // and calls that were on their way go elsewhere. It says goodbye at once.
 func (s *sidecar) leave(ctx context.Context) {
 	s.stopped.Store(true)
-	s.setState(discovery.Draining)
+	s.publish()
 	s.server.Leave()
 	s.net.goodbye(ctx)
 }
@@ -206,7 +205,7 @@ func (s *sidecar) sayStopping() {
 	s.say(n)
 }
 
-// key is a key of the terminal that is ours.
+// key is a key of the terminal that is ours. The second one is meant.
 func (s *sidecar) key(k supervisor.Key) {
-	s.ask(k == supervisor.KeyStopNow || s.stopped.Load())
+	s.ask(k == supervisor.KeyStopNow || s.presses.Add(1) > 1)
 }

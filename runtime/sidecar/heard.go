@@ -18,7 +18,7 @@ import (
 func (s *sidecar) heard(event app.Event) {
 	switch e := event.(type) {
 	case app.StateChanged:
-		s.setState(e.State)
+		s.publish()
 		if e.State == discovery.Ready && s.ready.CompareAndSwap(false, true) {
 			s.sayReady()
 		}
@@ -90,7 +90,7 @@ func (s *sidecar) sayNoPort(e app.NoPort) {
 // announceStart tells the sources that announce that we are here, and what is
 // to be said at once.
 func (s *sidecar) announceStart() {
-	s.setState(s.app.State())
+	s.publish()
 	if len(s.cfg.Command) > 0 {
 		return
 	}

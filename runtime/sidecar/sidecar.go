@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -85,8 +86,11 @@ type sidecar struct {
 	doors   *httpapi.Server
 	process *supervisor.Process // nil without a command
 
-	ready   atomic.Bool // the app could be called at least once
-	stopped atomic.Bool // the stopping has begun
+	ready   atomic.Bool  // the app could be called at least once
+	stopped atomic.Bool  // the stopping has begun
+	presses atomic.Int32 // of the terminal's keys that are ours
+
+	publishing sync.Mutex // held while the state is told
 
 	// requests asks the conductor to stop; true means at once.
 	requests chan bool
@@ -174,10 +178,15 @@ func (s *sidecar) say(n Notice) {
 	}
 }
 
-// state tells everybody who may ask how far the app is.
-func (s *sidecar) setState(state discovery.State) {
-	if s.stopped.Load() && state != discovery.Draining {
-		return
+// publish tells everybody who may ask how far the app is now. It reads the
+// state itself, one caller at a time, so that the last one to write writes what
+// is true last.
+func (s *sidecar) publish() {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	state := s.app.State()
+	if s.stopped.Load() {
+		state = discovery.Draining
 	}
 	s.server.SetState(state)
 	port := s.app.Port()
