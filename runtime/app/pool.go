@@ -220,6 +220,8 @@ func (p *pool) put(c *conn) {
 	}
 	c.idleSince = time.Now()
 	c.watched = make(chan struct{})
+	// Before anybody can take it: the call that does has no such deadline.
+	_ = c.SetReadDeadline(c.idleSince.Add(idleTimeout)) // fails only if closed
 	p.idle = append(p.idle, c)
 	p.mu.Unlock()
 	if !p.crew.run(func() { p.watch(c) }) {
@@ -232,7 +234,6 @@ func (p *pool) put(c *conn) {
 // watch reads ahead on an idle connection: its end drops it at once. If the
 // connection is taken meanwhile, what the read finds is the answer.
 func (p *pool) watch(c *conn) {
-	_ = c.SetReadDeadline(time.Now().Add(idleTimeout)) // fails only if closed
 	_, err := c.br.Peek(1)
 	c.fault = err
 	close(c.watched)
