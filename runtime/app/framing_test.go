@@ -175,3 +175,23 @@ func (p *pieces) Trailers() invoke.Fields {
 	}
 	return p.trailers
 }
+
+// A length without a body would make the next call on the connection that
+// body.
+func TestCallWithoutBodyAnnouncesNone(t *testing.T) {
+	t.Parallel()
+	heads := make(chan string, 1)
+	port := speak(t, func(head string) string {
+		heads <- head
+		return "HTTP/1.1 204 No Content\r\n\r\n"
+	})
+	a, _ := runApp(t, app.Config{Port: port})
+	for _, length := range []int64{10, -1} {
+		c := post("/", "")
+		c.Body, c.Length = nil, length
+		do(t, a, c)
+		if head := <-heads; !strings.Contains(head, "\r\nContent-Length: 0\r\n") {
+			t.Errorf("with a length of %d: %q", length, head)
+		}
+	}
+}

@@ -62,10 +62,13 @@ func appendFraming(b []byte, c *invoke.Call) []byte {
 	switch {
 	case c.Body != nil && c.Length < 0:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-	case c.Body != nil || expectsLength(c.Verb):
+	case c.Body != nil:
 		b = append(b, "Content-Length: "...)
 		b = strconv.AppendInt(b, c.Length, 10)
 		b = append(b, "\r\n"...)
+	case expectsLength(c.Verb):
+		// Whatever Length says: the next call's head would be that body.
+		b = append(b, "Content-Length: 0\r\n"...)
 	}
 	if c.Expect && c.Body != nil {
 		b = append(b, "Expect: 100-continue\r\n"...)
