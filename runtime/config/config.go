@@ -48,6 +48,7 @@ type Sidecar struct {
 	// Peers are static peers, as [app-id=]host:port.
 	Peers []string
 	// ResolveTimeout bounds the wait for a name that is not known. Default 1s.
+	// Of this wait and those below, zero is the default, NoWait is none.
 	ResolveTimeout time.Duration
 	// Hold bounds the wait for a known app. Default 10s.
 	Hold time.Duration

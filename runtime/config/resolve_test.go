@@ -63,7 +63,7 @@ func TestResolveTakesEverySettingOfARun(t *testing.T) {
 		AppID: "todo-api", Namespace: "default", AppPort: 8000, AppProtocol: "grpcs",
 		AppChannelAddress: "::1", AppMaxConcurrency: 7, HTTPPort: 3501, MeshPort: 4000,
 		LAN: true, Discovery: []string{"local", "mdns"}, Peers: []string{"a=h:1", "h:2"},
-		ResolveTimeout: 2 * time.Second, Hold: 0, StartHold: 2 * time.Minute, Grace: time.Minute,
+		ResolveTimeout: 2 * time.Second, Hold: NoWait, StartHold: 2 * time.Minute, Grace: time.Minute,
 		AllowedOrigins: []string{"https://a", "https://b"}, AllowedHosts: []string{"dev.box"},
 		APIToken: "t1", AppToken: "t2", LogLevel: "error", APILogging: true,
 		LogsPerRun: 8 << 20, LogsTotal: 1e9, ResourcesPaths: []string{"."}, ConfigFile: "x",

@@ -18,6 +18,10 @@ const (
 	DefaultGrace          = 10 * time.Second
 )
 
+// NoWait is a wait that somebody gave as 0: over before it has begun, and not
+// the zero that stands for the default.
+const NoWait time.Duration = 1
+
 // A Given is what was said on the command line, by flag: the values in order.
 // A flag nobody gave is not in it.
 type Given map[string][]string
@@ -153,7 +157,17 @@ func boolean(field func(*Sidecar) *bool) func(*Sidecar, []string) error {
 }
 
 func duration(field func(*Sidecar) *time.Duration) func(*Sidecar, []string) error {
-	return read(ParseDuration, field)
+	return read(parseWait, field)
+}
+
+// parseWait is ParseDuration for a Sidecar's waits, where zero says nothing:
+// one that was given as 0 is NoWait.
+func parseWait(s string) (time.Duration, error) {
+	d, err := ParseDuration(s)
+	if err == nil && d == 0 {
+		d = NoWait
+	}
+	return d, err
 }
 
 func size(field func(*Sidecar) *int64) func(*Sidecar, []string) error {
