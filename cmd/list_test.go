@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,29 @@ func TestListShowsOnlyTheOwnTrustDomainUnlessAsked(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "stranger") || !strings.Contains(out.String(), "todo-api") {
 		t.Errorf("list --all-homes shows\n%s", out)
+	}
+}
+
+// A home can be removed under an app that runs: it must still be found, and
+// stopped.
+func TestListShowsWhatRunsAlthoughItsHomeWasRemoved(t *testing.T) {
+	t.Parallel()
+	c, out, _ := console(t)
+	home, err := config.FindHome(c.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running(t, c, twoApps()[0])
+	other, _, _ := console(t, "PILLION_RUNTIME_DIR", c.Getenv("PILLION_RUNTIME_DIR"))
+	running(t, other, rundir.Entry{App: "stranger", State: "ready", Since: time.Now()})
+	if err := os.RemoveAll(home.Path); err != nil {
+		t.Fatal(err)
+	}
+	if err := runList(c, listOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "todo-api") || strings.Contains(out.String(), "stranger") {
+		t.Errorf("list shows\n%s", out)
 	}
 }
 

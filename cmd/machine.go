@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 	"strings"
 
@@ -38,13 +37,11 @@ func (m machine) live(allHomes bool) ([]rundir.Entry, error) {
 	mine := func(rundir.Entry) bool { return true }
 	if !allHomes {
 		authority, err := ca.Open(m.home.Certs(), ca.Options{})
-		switch {
-		case errors.Is(err, ca.ErrNotMade):
-			return nil, nil // nothing can run without one
-		case err != nil:
-			// A damaged authority is no reason not to find and stop what runs.
+		if err != nil {
+			// An authority that is damaged, or was removed, is no reason not to
+			// find and stop what runs.
 			mine = func(e rundir.Entry) bool { return e.Home == m.home.Path }
-		default:
+		} else {
 			own := authority.Fingerprint()
 			trusts = slices.DeleteFunc(trusts, func(t string) bool { return t != own })
 		}
