@@ -14,6 +14,7 @@ import (
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/atomicfile"
+	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/tls/ca"
 	"github.com/pillion-dev/pillion/tls/identity"
@@ -177,7 +178,7 @@ func showMade(c *ui.Console, output string, things []made) {
 		}
 		table.Rows = append(table.Rows, []ui.Cell{
 			{Text: c.Out.Mark(mark) + " " + t.Thing},
-			{Text: ui.Printable(ui.Tilde(t.Path, home))},
+			{Text: ui.Printable(human.Tilde(t.Path, home))},
 			{Text: text},
 		})
 	}

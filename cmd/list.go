@@ -121,7 +121,7 @@ func listTable(entries []rundir.Entry, now time.Time, home string) ui.Table {
 			{Text: strconv.Itoa(e.PID)},
 			left(e.CertExpires, now),
 			{Text: ui.Printable(strings.Join(e.Discovery, ", "))},
-			{Text: ui.Printable(ui.Tilde(e.Folder, home))},
+			{Text: ui.Printable(human.Tilde(e.Folder, home))},
 			{Text: ui.Printable(shellCommand(e.Command))},
 		})
 	}
@@ -132,7 +132,7 @@ func listTable(entries []rundir.Entry, now time.Time, home string) ui.Table {
 	}
 	if several(entries, func(e rundir.Entry) string { return e.Home }) {
 		t.Insert(1, ui.Column{Head: "HOME", Leave: 11}, func(i int) ui.Cell {
-			return ui.Cell{Text: ui.Printable(ui.Tilde(entries[i].Home, home))}
+			return ui.Cell{Text: ui.Printable(human.Tilde(entries[i].Home, home))}
 		})
 	}
 	return t

@@ -43,7 +43,7 @@ func runUninstall(ctx context.Context, c *ui.Console, yes bool) error {
 	if err != nil {
 		return err
 	}
-	shown := ui.Tilde(m.home.Path, config.UserHome(c.Getenv))
+	shown := human.Tilde(m.home.Path, config.UserHome(c.Getenv))
 	owned, size, err := inHome(m.home)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(owned) == 0 {
 		c.Err.Say(ui.NoMark, "there is nothing at "+shown)

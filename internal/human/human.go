@@ -1,5 +1,5 @@
-// Package human writes durations, sizes and counts as people read them and as
-// flags accept them.
+// Package human writes durations, sizes, counts and paths as people read them;
+// durations and sizes as flags accept them.
 package human
 
 import (
@@ -101,4 +101,18 @@ func Count(n int, thing string) string {
 		return "1 " + thing
 	}
 	return strconv.Itoa(n) + " " + thing + "s"
+}
+
+// Tilde shortens a path below the user's home folder to ~.
+func Tilde(path, home string) string {
+	if home == "" || home == "/" {
+		return path
+	}
+	if path == home {
+		return "~"
+	}
+	if rest, ok := strings.CutPrefix(path, strings.TrimSuffix(home, "/")+"/"); ok {
+		return "~/" + rest
+	}
+	return path
 }

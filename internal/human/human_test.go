@@ -64,3 +64,17 @@ func TestSizesAndCounts(t *testing.T) {
 		t.Errorf("Count gives %q", got)
 	}
 }
+
+func TestTildeShortensOnlyBelowTheHome(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"/home/ada/shop": "~/shop", "/home/ada": "~", "/home/adam/shop": "/home/adam/shop", "/": "/",
+	} {
+		if got := human.Tilde(path, "/home/ada"); got != want {
+			t.Errorf("Tilde(%q) = %q, want %q", path, got, want)
+		}
+	}
+	if got := human.Tilde("/x", "/"); got != "/x" {
+		t.Errorf("with / as home %q", got)
+	}
+}

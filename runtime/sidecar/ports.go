@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 )
@@ -147,11 +148,6 @@ func portTaken(err error, port uint16, flag string, live []rundir.Entry) error {
 
 // tilde shortens a path below the user's home.
 func tilde(path string) string {
-	home, err := os.UserHomeDir()
-	if err == nil && home != "" {
-		if rest, ok := strings.CutPrefix(path, home); ok && (rest == "" || rest[0] == os.PathSeparator) {
-			return "~" + rest
-		}
-	}
-	return path
+	home, _ := os.UserHomeDir() // without one paths are whole
+	return human.Tilde(path, home)
 }

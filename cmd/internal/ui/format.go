@@ -2,7 +2,6 @@ package ui
 
 import (
 	"math"
-	"strings"
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/human"
@@ -42,18 +41,4 @@ func Stamp(at time.Time) string {
 		return ""
 	}
 	return at.UTC().Format(time.RFC3339)
-}
-
-// Tilde shortens a path below the user's home folder to ~.
-func Tilde(path, home string) string {
-	if home == "" || home == "/" {
-		return path
-	}
-	if path == home {
-		return "~"
-	}
-	if rest, ok := strings.CutPrefix(path, strings.TrimSuffix(home, "/")+"/"); ok {
-		return "~/" + rest
-	}
-	return path
 }

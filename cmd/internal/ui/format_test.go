@@ -51,17 +51,3 @@ func TestMomentIsLocalOnATerminalAndUTCInAPipe(t *testing.T) {
 		t.Error("an unknown moment is not empty")
 	}
 }
-
-func TestTildeShortensOnlyBelowTheHome(t *testing.T) {
-	t.Parallel()
-	for path, want := range map[string]string{
-		"/home/ada/shop": "~/shop", "/home/ada": "~", "/home/adam/shop": "/home/adam/shop", "/": "/",
-	} {
-		if got := Tilde(path, "/home/ada"); got != want {
-			t.Errorf("Tilde(%q) = %q, want %q", path, got, want)
-		}
-	}
-	if got := Tilde("/x", "/"); got != "/x" {
-		t.Errorf("with / as home %q", got)
-	}
-}
