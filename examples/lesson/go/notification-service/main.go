@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"time"
@@ -34,11 +35,15 @@ func main() {
 	if port == "" {
 		port = "8001"
 	}
-	server := &http.Server{Addr: "127.0.0.1:" + port, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	log.SetFlags(0)
+	ln, err := net.Listen("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		log.Fatalf("ERROR:    %v", err)
+	}
 	log.SetPrefix("INFO:     ")
-	log.Printf("listening on http://%s", server.Addr)
-	log.Fatal(server.ListenAndServe())
+	log.Printf("listening on http://%s", ln.Addr())
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	log.Fatal(server.Serve(ln))
 }
 
 // notify takes a notification. An empty body is one without a message, so
