@@ -49,6 +49,7 @@ func (h *callee) Serve(ctx context.Context, c *Call) (*Answer, error) {
 	StripHopByHop(&c.Fields)
 	StripReserved(&c.Fields)
 	identify(&c.Fields, c.Caller, h.self.App())
+	guard(c)
 	answer, err := h.next.Serve(ctx, c)
 	if err != nil {
 		closeBody(c)

@@ -45,6 +45,17 @@ func StripReserved(f *Fields) {
 	f.remove(isReserved)
 }
 
+// cleanTrailers is f without the lines that may not cross a hop.
+func cleanTrailers(f Fields) Fields {
+	if len(f) == 0 {
+		return f
+	}
+	f = f.Clone()
+	StripHopByHop(&f)
+	StripReserved(&f)
+	return f
+}
+
 // nominated are the names that Connection lines list.
 func nominated(f Fields) []string {
 	var names []string

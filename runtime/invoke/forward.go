@@ -37,10 +37,29 @@ func (o origin) extend(f *Fields) {
 
 // identify replaces whatever claims to say who calls whom.
 func identify(f *Fields, caller identity.ID, callee string) {
-	f.remove(func(name string) bool {
-		return hasPrefixFold(name, "dapr-caller-") || hasPrefixFold(name, "dapr-callee-")
-	})
+	f.remove(isIdentity)
 	f.Add(FieldCallerApp, caller.App())
 	f.Add(FieldCallerNamespace, caller.Namespace())
 	f.Add(FieldCalleeApp, callee)
+}
+
+// isIdentity reports whether a field claims to say who calls whom.
+func isIdentity(name string) bool {
+	return hasPrefixFold(name, "dapr-caller-") || hasPrefixFold(name, "dapr-callee-")
+}
+
+// guard makes sure that what may not come as a field does not come behind c's
+// body: some servers put trailers among the fields.
+func guard(c *Call) {
+	if c.Body != nil {
+		c.Body = guardedBody{c.Body}
+	}
+}
+
+type guardedBody struct{ Body }
+
+func (b guardedBody) Trailers() Fields {
+	f := cleanTrailers(b.Body.Trailers())
+	f.remove(isIdentity)
+	return f
 }

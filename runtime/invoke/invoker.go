@@ -132,6 +132,7 @@ func (i *Invoker) target(next Handler) Handler {
 		StripReserved(&c.Fields)
 		identify(&c.Fields, i.self, key.App)
 		i.origin.extend(&c.Fields)
+		guard(c)
 		return next.Serve(ctx, c)
 	})
 }

@@ -245,16 +245,5 @@ func (v *replayView) Trailers() Fields {
 	if !ended {
 		return nil
 	}
-	return cleanTrailers(v.r.src.Trailers())
-}
-
-// cleanTrailers is f without the lines that may not cross a hop.
-func cleanTrailers(f Fields) Fields {
-	if len(f) == 0 {
-		return f
-	}
-	f = f.Clone()
-	StripHopByHop(&f)
-	StripReserved(&f)
-	return f
+	return v.r.src.Trailers()
 }
