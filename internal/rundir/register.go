@@ -29,7 +29,7 @@ const (
 	// checkEvery is how often Run looks whether the files are still there, and
 	// touchEvery how often it makes them look used: systemd's rule for
 	// runtime folders removes what was not touched for six hours.
-	checkEvery = 30 * time.Second
+	checkEvery = 2 * time.Second
 	touchEvery = time.Hour
 )
 
@@ -44,6 +44,7 @@ type Registration struct {
 	lock    *filelock.File
 	touched time.Time
 	unsaid  bool // the file does not say what the entry does
+	opened  bool // there is a socket
 	closed  bool
 }
 
@@ -157,12 +158,21 @@ func (r *Registration) Run(ctx context.Context) error {
 	}
 }
 
+// SocketOpened says that the socket's owner has opened it: from now on Check
+// notices when it is gone.
+func (r *Registration) SocketOpened() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.opened = true
+}
+
 // Restored receives a value after Check or Run has put the files back: the
 // socket has to be opened again by its owner.
 func (r *Registration) Restored() <-chan struct{} { return r.restored }
 
 // Check puts the entry and its lock back if they are gone, or if they could not
-// be written before, and reports whether it did.
+// be written before. It reports whether it did, or whether the socket that was
+// opened is gone: its owner has to open it again.
 func (r *Registration) Check() (restored bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -170,12 +180,20 @@ func (r *Registration) Check() (restored bool, err error) {
 		return false, nil
 	}
 	lock, entry := r.dir.file(r.entry.ID, lockExt), r.dir.file(r.entry.ID, entryExt)
-	if exists(lock) && exists(entry) && !r.unsaid {
+	whole := exists(lock) && exists(entry) && !r.unsaid
+	if whole && (!r.opened || exists(r.entry.Socket)) {
 		r.touch(lock, entry)
 		return false, nil
 	}
 	if err := r.dir.ensure(); err != nil {
 		return false, err
+	}
+	if _, err := r.dir.socket(r.entry.ID); err != nil { // its folder may be another one
+		return false, err
+	}
+	if whole {
+		r.tell()
+		return true, nil
 	}
 	if !exists(lock) {
 		fresh, err := filelock.TryLock(lock)
@@ -189,11 +207,16 @@ func (r *Registration) Check() (restored bool, err error) {
 		return false, unwritable(r.dir.path, err)
 	}
 	r.unsaid = false
+	r.tell()
+	return true, nil
+}
+
+// tell has the socket opened again.
+func (r *Registration) tell() {
 	select {
 	case r.restored <- struct{}{}:
 	default: // the one before has not been taken yet
 	}
-	return true, nil
 }
 
 // touch makes the files look used. Callers hold mu.

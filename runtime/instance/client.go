@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
+	"syscall"
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
@@ -211,7 +213,19 @@ func (c *Client) failed(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("wait for %s: %w", c.entry.App, context.Cause(ctx))
 	default:
-		return silent(c.entry, err.Error(), err)
+		return silent(c.entry, c.seen(err), err)
+	}
+}
+
+// seen is what was observed of an instance that could not be talked to.
+func (c *Client) seen(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Sprintf("its socket %s is gone, process %d lives", c.entry.Socket, c.entry.PID)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Sprintf("nobody listens on its socket %s, process %d lives", c.entry.Socket, c.entry.PID)
+	default:
+		return err.Error()
 	}
 }
 

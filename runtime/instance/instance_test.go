@@ -352,6 +352,26 @@ func TestSocketIsOpenedAgainWhenTheFolderWasRemoved(t *testing.T) {
 	}
 }
 
+// A cleaner may take the socket alone.
+func TestSocketIsOpenedAgainWhenItAloneWasRemoved(t *testing.T) {
+	t.Parallel()
+	x := run(t, t.TempDir())
+	entry := x.registration.Entry()
+	c := instance.Dial(entry)
+	if _, err := c.Status(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(entry.Socket); err != nil {
+		t.Fatal(err)
+	}
+	if restored, err := x.registration.Check(); err != nil || !restored {
+		t.Fatalf("Check = %v, %v", restored, err)
+	}
+	if _, err := c.Status(t.Context()); err != nil {
+		t.Errorf("Status after the socket was opened again = %v", err)
+	}
+}
+
 func overSocket(path string) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -49,6 +49,7 @@ func Serve(ctx context.Context, r *rundir.Registration, c Control) error {
 	if err != nil {
 		return err
 	}
+	r.SocketOpened()
 	served := make(chan error, 1)
 	serve := func() { served <- srv.Serve(limit(ln)) }
 	go serve()
