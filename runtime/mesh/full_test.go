@@ -19,7 +19,7 @@ func TestATunnelThatHasEndedLeavesItsPlaceOnAFullLink(t *testing.T) {
 			return nil, context.Cause(ctx)
 		}
 		return &invoke.Answer{
-			Status: 101, Major: 1, Length: -1, Body: invoke.BytesBody(nil), Upgraded: slowHalf{ctx},
+			Status: 101, Major: 1, Length: -1, Body: invoke.BytesBody(nil), Upgraded: slowHalf{ctx.Done()},
 		}, nil
 	})
 	p := w.dialRaw(t, s.at.Addrs[0].String())
@@ -38,11 +38,11 @@ func TestATunnelThatHasEndedLeavesItsPlaceOnAFullLink(t *testing.T) {
 
 // A slowHalf is an app that is not done with the client's bytes until the call
 // ends.
-type slowHalf struct{ ctx context.Context }
+type slowHalf struct{ over <-chan struct{} }
 
 func (slowHalf) Write(p []byte) (int, error) { return len(p), nil }
 
 func (h slowHalf) CloseWrite() error {
-	<-h.ctx.Done()
+	<-h.over
 	return io.ErrClosedPipe
 }
