@@ -1,5 +1,5 @@
-// Package near finds the name somebody meant: the one within two edits, or the
-// one it is the beginning of.
+// Package near finds the name somebody meant: the one within a few edits, or
+// the one it is the beginning of.
 package near
 
 import "strings"
@@ -11,8 +11,25 @@ const maxEdits = 2
 // edits, at most two and fewer than name has letters, or else the only name
 // that begins with it. It returns "" if nothing is near enough. An exact match
 // is not a mistake and is not returned.
-func Match(name string, among []string) string {
-	best, bestEdits := "", maxEdits+1
+func Match(name string, among []string) string { return match(name, among, maxEdits) }
+
+// lettersPerEdit is how many letters of a name one edit takes where there are
+// many to choose from.
+const lettersPerEdit = 4
+
+// MatchMany is Match where thousands of names lie close together, as those of
+// the programs in PATH do: one edit for each four letters, or else every word
+// would be another one mistyped. A name of three letters may have one, too.
+func MatchMany(name string, among []string) string {
+	edits := min(maxEdits, len(name)/lettersPerEdit)
+	if len(name) == lettersPerEdit-1 {
+		edits = 1
+	}
+	return match(name, among, edits)
+}
+
+func match(name string, among []string, edits int) string {
+	best, bestEdits := "", edits+1
 	for _, other := range among {
 		if other == name {
 			continue

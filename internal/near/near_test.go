@@ -38,3 +38,21 @@ func TestEditsCountsSwapsOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestMatchManyWantsMoreLettersForAnEdit(t *testing.T) {
+	t.Parallel()
+	programs := []string{"git", "ls", "node", "python3", "touch", "uvicorn", "docker-compose"}
+	for in, want := range map[string]string{
+		"nosuch":        "", // two edits from touch
+		"uvicron":       "uvicorn",
+		"pyhton3":       "python3",
+		"gti":           "git",
+		"nod":           "node",
+		"lx":            "",
+		"docekr-compse": "docker-compose",
+	} {
+		if got := MatchMany(in, programs); got != want {
+			t.Errorf("MatchMany(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

@@ -88,7 +88,7 @@ func notInPath(command, dir string, env []string) error {
 		known = append(known, names(within(dir, folder), true)...)
 	}
 	slices.Sort(known)
-	if match := near.Match(command, slices.Compact(known)); match != "" {
+	if match := near.MatchMany(command, slices.Compact(known)); match != "" {
 		e.Hint = "did you mean " + match + "?"
 		return e
 	}
