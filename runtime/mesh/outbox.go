@@ -198,6 +198,7 @@ func (l *link) write() {
 			ended = true
 		}
 		if err := l.flush(); err != nil {
+			l.hearOut()
 			l.end(err, nil)
 			return
 		}
@@ -205,10 +206,26 @@ func (l *link) write() {
 			return
 		}
 		if l.hasParted() {
+			if c, ok := l.conn.(interface{ CloseWrite() error }); ok {
+				_ = c.CloseWrite() // what fails to be said is not missed
+			}
+			l.hearOut()
 			l.end(errParted, nil)
 			return
 		}
 	}
+}
+
+// hearOut waits for a moment until the peer has closed, or the link has ended,
+// when nothing can or will be written any more. What the peer has sent may
+// prove that it has not taken a call; and a connection that is closed before
+// all was read is reset, which would take our last words from the peer.
+func (l *link) hearOut() {
+	l.mu.Lock()
+	l.leaving = true
+	l.mu.Unlock()
+	_ = l.conn.SetReadDeadline(time.Now().Add(partingTime)) // a closed one has none
+	<-l.done                                                // the reader has ended
 }
 
 func (l *link) flush() error {
