@@ -126,6 +126,8 @@ type exchange struct {
 	r    *http.Request
 	rc   *http.ResponseController
 	body *requestBody
+	// upgrade is what the client offered to switch to; "" for nothing.
+	upgrade string
 
 	mu   sync.Mutex // guards what follows, and w while the call runs
 	done bool       // no more 1xx answers
@@ -147,7 +149,8 @@ func (x *exchange) call(target invoke.Target, path string) *invoke.Call {
 		c.Informational = x.informational
 	}
 	if r.ProtoMajor == 1 && listed(r.Header["Connection"], "upgrade") {
-		c.Upgrade = upgradeOf(strings.Join(r.Header["Upgrade"], ", "))
+		x.upgrade = upgradeOf(strings.Join(r.Header["Upgrade"], ", "))
+		c.Upgrade = x.upgrade
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		if r.ProtoMajor == 1 {

@@ -18,11 +18,10 @@ import (
 func (x *exchange) switchProtocols(ctx context.Context, a *invoke.Answer) {
 	defer func() { _ = a.Body.Close() }()
 	protocol := a.Fields.Get("Upgrade")
-	asked := strings.Join(x.r.Header["Upgrade"], ", ")
 	if protocol == "" {
-		protocol = upgradeOf(asked)
+		protocol = x.upgrade
 	}
-	if a.Upgraded == nil || protocol == "" || x.r.ProtoMajor != 1 {
+	if a.Upgraded == nil || x.upgrade == "" {
 		writeError(x.w, x.r, a.Peer.App(), &apperr.Error{
 			Reason: apperr.ProtocolError, What: "the app switched protocols unasked", Hop: apperr.HopApp,
 		})

@@ -98,6 +98,30 @@ func TestARefusedUpgradeLeavesTheConnectionGuarded(t *testing.T) {
 	w.closed(t)
 }
 
+// A client that asked for no other protocol would take the tunnel's bytes for
+// answers.
+func TestAnUpgradeNobodyAskedForIsAnError(t *testing.T) {
+	t.Parallel()
+	addr := serve(t, httpapi.Config{Invoke: invoke.HandlerFunc(func(context.Context, *invoke.Call) (*invoke.Answer, error) {
+		mine, apps := net.Pipe()
+		_ = apps.Close()
+		return &invoke.Answer{
+			Status: 101, Body: invoke.NewBody(mine, nil), Length: -1, Upgraded: half{mine},
+			Fields: invoke.Fields{{Name: "Upgrade", Value: "evil"}},
+		}, nil
+	})})
+	for _, lines := range [][]string{nil, {"Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"}, {"Upgrade: websocket"}} {
+		resp, body := ask(t, addr, get("GET", callX, lines...))
+		if resp.StatusCode != 502 || resp.Header.Get("Pillion-Error") != "PROTOCOL_ERROR" {
+			t.Errorf("%q: %d %s", lines, resp.StatusCode, body)
+		}
+	}
+}
+
+type half struct{ net.Conn }
+
+func (half) CloseWrite() error { return nil }
+
 func TestStoppingEndsTunnels(t *testing.T) {
 	t.Parallel()
 	ends := make(chan *net.TCPConn, 1)
