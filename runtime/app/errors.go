@@ -94,9 +94,13 @@ func (a *App) errContext(ctx context.Context, t *trip) *apperr.Error {
 	case t.held == 0:
 		where = "all of it waiting for the app's maximum concurrency"
 	}
+	reached := apperr.ReachedMaybe
+	if t.sent.IsZero() {
+		reached = apperr.ReachedNo
+	}
 	text := "context deadline exceeded after " + roughly(now.Sub(t.began)) + ", " + where
 	return &apperr.Error{
-		Reason: apperr.DeadlineExceeded, What: text, Dapr: "DEADLINE_EXCEEDED: " + text,
+		Reason: apperr.DeadlineExceeded, What: text, Dapr: "DEADLINE_EXCEEDED: " + text, Reached: reached,
 	}
 }
 

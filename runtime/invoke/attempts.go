@@ -140,7 +140,7 @@ func (a *attempts) try(ctx context.Context, left choice) (*Answer, *apperr.Error
 	if a.c.Informational != nil {
 		attempt.Informational = a.informational
 	}
-	a.progress.watch(&attempt, a.c)
+	a.progress.watch(&attempt, a.c, to.State)
 	answer, err := a.i.mesh.Send(ctx, to, a.want, &attempt)
 	if err == nil {
 		a.i.resolver.Answered(a.key)

@@ -358,7 +358,7 @@ func TestATimeOutSaysWhereTheTimeWent(t *testing.T) {
 	}{
 		"in the app":   {true, instances(discovery.Ready, "a"), 100 * time.Millisecond, "after 5s, 4.9s of it in the app", apperr.HopApp, apperr.ReachedMaybe},
 		"on the way":   {true, instances(discovery.Ready, "a"), -1, "after 5s, 5s of it before the app had it", apperr.HopPeer, apperr.ReachedMaybe},
-		"held by them": {true, instances(discovery.Starting, "a"), 3 * time.Second, "after 5s, 3s of it before the app had it", apperr.HopPeer, apperr.ReachedMaybe},
+		"held by them": {true, instances(discovery.Starting, "a"), 3 * time.Second, "after 5s, 3s of it waiting for the app to be ready", apperr.HopPeer, apperr.ReachedMaybe},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -153,7 +153,7 @@ func (i *Invoker) send(ctx context.Context, c *Call) (*Answer, error) {
 	p := newProgress()
 	own := *c
 	own.Attempt, own.Only = 1, true
-	p.watch(&own, c)
+	p.watch(&own, c, "")
 	answer, err := i.local.Serve(ctx, &own)
 	if err != nil {
 		return nil, p.explain(ctx, c, apperr.From(err))

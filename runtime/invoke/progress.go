@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
 )
 
@@ -18,6 +19,7 @@ const (
 	looking stretch = iota // for the app's instances
 	waiting                // for a known app to come
 	sending                // to an instance that has not handed the call on
+	held                   // by an instance whose app is not ready
 	inApp                  // from the first byte written to the app
 	stretches
 )
@@ -31,6 +33,8 @@ func (s stretch) where() (words string, hop apperr.Hop) {
 		return "waiting for the app to come", apperr.HopDiscovery
 	case sending:
 		return "before the app had it", apperr.HopPeer
+	case held:
+		return "waiting for the app to be ready", apperr.HopPeer
 	default:
 		return "in the app", apperr.HopApp
 	}
@@ -79,9 +83,15 @@ func (p *progress) current() stretch {
 	return p.now
 }
 
-// watch makes attempt tell p when it reaches the app, and c's owner too.
-func (p *progress) watch(attempt, c *Call) {
-	p.enter(sending)
+// watch makes attempt tell p when it reaches the app, and c's owner too. Until
+// then it is on its way to an instance in that state.
+func (p *progress) watch(attempt, c *Call, state discovery.State) {
+	switch state {
+	case discovery.Starting, discovery.Restarting:
+		p.enter(held)
+	default:
+		p.enter(sending)
+	}
 	var once atomic.Bool
 	attempt.Reached = func() {
 		if once.Swap(true) {
