@@ -15,6 +15,7 @@ import (
 
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/runtime/instance"
+	"github.com/pillion-dev/pillion/tls/ca"
 )
 
 // mdnsAlone is set in the environment of the second telling of stories.
@@ -49,6 +50,7 @@ func storyCommands() map[string]func(ts *testscript.TestScript, neg bool, args [
 		"waitdead":  waitDead,
 		"signal":    signalApp,
 		"status":    wantStatus,
+		"authority": makeAuthority,
 		"door":      doorOf,
 		"instance":  instanceOf,
 	}
@@ -193,6 +195,22 @@ func storyConditions(cond string) (bool, error) {
 		return os.Getenv(mdnsAlone) != "", nil
 	}
 	return false, errors.New("unknown condition " + cond)
+}
+
+// makeAuthority makes the home's authority as it would have been made at another
+// time: authority 1h. The certificates are moved, for the clock is everybody's.
+func makeAuthority(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: authority OFFSET")
+	}
+	offset, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	home := filepath.Join(ts.Getenv("HOME"), ".pillion")
+	ts.Check(os.RemoveAll(home))
+	_, _, err = ca.Ensure(context.Background(), filepath.Join(home, "certs"), ca.Options{
+		Now: func() time.Time { return time.Now().Add(offset) },
+	})
+	ts.Check(err)
 }
 
 // leaveNothing fails a story that left a process behind. Nothing is waited for
