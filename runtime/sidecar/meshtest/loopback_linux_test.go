@@ -6,16 +6,6 @@ import (
 	"testing"
 )
 
-// says checks what a report of `invoke --verbose` names.
-func says(t testing.TB, report string, words ...string) {
-	t.Helper()
-	for _, w := range words {
-		if !strings.Contains(report, w) {
-			t.Errorf("the report does not name %q: %s", w, report)
-		}
-	}
-}
-
 func TestAppsFindEachOtherWithNothingButLoopback(t *testing.T) {
 	t.Parallel()
 	m := alone(t)

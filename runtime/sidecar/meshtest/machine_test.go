@@ -267,3 +267,13 @@ func (d *door) get(target string) response { return d.call("GET", target, "", ni
 func dialPlain(ctx context.Context, network, addr string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, network, addr)
 }
+
+// says checks what a report of `invoke --verbose` names.
+func says(t testing.TB, report string, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		if !strings.Contains(report, w) {
+			t.Errorf("the report does not name %q: %s", w, report)
+		}
+	}
+}
