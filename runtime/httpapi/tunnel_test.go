@@ -112,7 +112,7 @@ func TestAnUpgradeNobodyAskedForIsAnError(t *testing.T) {
 	})})
 	for _, lines := range [][]string{nil, {"Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"}, {"Upgrade: websocket"}} {
 		resp, body := ask(t, addr, get("GET", callX, lines...))
-		if resp.StatusCode != 502 || resp.Header.Get("Pillion-Error") != "PROTOCOL_ERROR" {
+		if resp.StatusCode != 500 || resp.Header.Get("Pillion-Error") != "PROTOCOL_ERROR" {
 			t.Errorf("%q: %d %s", lines, resp.StatusCode, body)
 		}
 	}
