@@ -3,7 +3,9 @@ package httpapi
 import (
 	"errors"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,16 +23,23 @@ const lingerTime = 500 * time.Millisecond
 const poison = "\x00\r\n\r\n"
 
 // listener bounds the open connections; accepting waits while there are too
-// many.
+// many. Closing it closes those too that nothing has come from yet, such as
+// browsers open ahead: net/http waits for them as if a request were under way.
 type listener struct {
 	net.Listener
 	slots chan struct{}
 	done  chan struct{}
 	once  sync.Once
+
+	mu     sync.Mutex // guards what follows
+	silent map[*conn]struct{}
+	closed bool
 }
 
 func newListener(ln net.Listener, limit int) *listener {
-	return &listener{Listener: ln, slots: make(chan struct{}, limit), done: make(chan struct{})}
+	return &listener{
+		Listener: ln, slots: make(chan struct{}, limit), done: make(chan struct{}), silent: make(map[*conn]struct{}),
+	}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -39,24 +48,61 @@ func (l *listener) Accept() (net.Conn, error) {
 	case <-l.done:
 		return nil, net.ErrClosed
 	}
-	c, err := l.Listener.Accept()
+	accepted, err := l.Listener.Accept()
 	if err != nil {
 		<-l.slots
 		return nil, err
 	}
-	return &conn{Conn: c, release: func() { <-l.slots }}, nil
+	c := &conn{Conn: accepted, l: l}
+	if !l.open(c) {
+		_ = c.Close() // nobody serves it any more
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+// open notes a connection that nothing has come from yet.
+func (l *listener) open(c *conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.silent[c] = struct{}{}
+	}
+	return !l.closed
+}
+
+// spoke notes that something has come.
+func (l *listener) spoke(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.silent, c)
+}
+
+// release makes room for another connection.
+func (l *listener) release(c *conn) {
+	l.spoke(c)
+	<-l.slots
 }
 
 func (l *listener) Close() error {
 	l.once.Do(func() { close(l.done) })
-	return l.Listener.Close()
+	err := l.Listener.Close()
+	l.mu.Lock()
+	l.closed = true
+	silent := slices.Collect(maps.Keys(l.silent))
+	l.mu.Unlock()
+	for _, c := range silent {
+		_ = c.Close() // nothing was asked on it
+	}
+	return err
 }
 
 // A conn is a client's connection. Its Read is used by one goroutine at a
 // time, as net/http does.
 type conn struct {
 	net.Conn
-	release func()
+	l     *listener
+	spoke bool // something has come
 
 	framing framing
 	held    []byte // read, but not to be passed on before the next Read
@@ -92,6 +138,10 @@ func (c *conn) Read(p []byte) (int, error) {
 		return c.pass(p, copy(p, c.held), true)
 	}
 	n, err := c.Conn.Read(p)
+	if n > 0 && !c.spoke {
+		c.spoke = true
+		c.l.spoke(c)
+	}
 	if c.ended.Load() {
 		return 0, io.EOF
 	}
@@ -163,7 +213,7 @@ func (c *conn) Close() error {
 			c.lingerClose()
 		}
 		err = c.Conn.Close()
-		c.release()
+		c.l.release(c)
 	})
 	return err
 }

@@ -84,6 +84,27 @@ func TestStoppingCutsOffWhatDoesNotEnd(t *testing.T) {
 	}
 }
 
+// Browsers open connections before they need them, and clients keep theirs.
+func TestStoppingDoesNotWaitForConnectionsWithoutARequest(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := serveOn(t, httpapi.Config{Drain: time.Hour}, ln)
+	silent := dial(t, ln.Addr().String())
+	for _, major := range []int{1, 2} {
+		resp, err := client(t, major).Get("http://" + ln.Addr().String() + callX)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+	stop()
+	silent.closed(t)
+}
+
 func TestConnectionsWaitWhileThereAreTooMany(t *testing.T) {
 	t.Parallel()
 	addr := serve(t, httpapi.Config{MaxConns: 2})
