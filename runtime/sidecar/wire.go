@@ -29,6 +29,10 @@ import (
 // logFlush bounds the wait for the log's last lines.
 const logFlush = 2 * time.Second
 
+// doorDrain bounds the wait for requests at the doors once the app is gone:
+// they are other programs', and the grace period is over.
+const doorDrain = 500 * time.Millisecond
+
 // bind opens the doors and the mesh listener. Ports are announced only once
 // they are ours.
 func (s *sidecar) bind(ctx context.Context) error {
@@ -170,7 +174,7 @@ func (s *sidecar) wire(context.Context) error {
 		AllowedOrigins: s.cfg.AllowedOrigins, AllowedHosts: s.cfg.AllowedHosts,
 		AllowOtherUsers: s.cfg.AllowOtherUsers, APIToken: s.cfg.APIToken,
 		NotReady: s.notReady, Metadata: s.metadata,
-		Shutdown: s.ask, APILog: s.apiLog(), Logger: s.log,
+		Shutdown: s.ask, APILog: s.apiLog(), Drain: doorDrain, Logger: s.log,
 	})
 	return nil
 }
