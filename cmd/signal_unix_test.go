@@ -17,3 +17,9 @@ func sendSignal(pid int, name string) error {
 	}
 	return syscall.Kill(pid, s)
 }
+
+// ownTerminal makes the standard input of a command its controlling terminal,
+// as a terminal window does.
+func ownTerminal() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setsid: true, Setctty: true}
+}
