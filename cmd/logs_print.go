@@ -142,7 +142,7 @@ func (r *logRows) line(l logs.Line) error {
 		return nil
 	}
 	if r.names && l.Stream == logs.Pillion {
-		row.Text = bytes.TrimPrefix(l.Text, []byte(l.App+" ")) // it stands in front
+		row.Text = []byte(ui.Shorter(string(l.Text), l.App)) // it stands in front
 	}
 	return r.view.Row(row)
 }
@@ -237,10 +237,19 @@ type logObject struct {
 	Continued bool    `json:"continued,omitempty"`
 }
 
+// inWords is a line without the signs that ours have for terminals.
+func inWords(l logs.Line) logs.Line {
+	if l.Stream == logs.Pillion {
+		l.Text = []byte(ui.Plainly(string(l.Text)))
+	}
+	return l
+}
+
 const jsonTime = "2006-01-02T15:04:05.000Z"
 
 func (p *logObjects) line(l logs.Line) error {
 	p.some = true
+	l = inWords(l)
 	o := logObject{
 		Time: l.Time.UTC().Format(jsonTime), App: l.App, Instance: known(l.Instance), Run: l.Run,
 		Stream: l.Stream.String(), Continues: l.Continues, Continued: l.Continued,
@@ -273,6 +282,7 @@ type logBytes struct {
 
 func (p *logBytes) line(l logs.Line) error {
 	p.some = true
+	l = inWords(l)
 	_, err := p.out.Write(l.Text)
 	if err == nil && !l.Continues {
 		err = p.out.WriteByte('\n')

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -308,13 +309,13 @@ func (t *theatre) say(n sidecar.Notice) {
 	case sidecar.Info, sidecar.Warning:
 	}
 	facts := append([]string{ui.Printable(n.Text)}, n.Facts...)
-	t.printer.Say(mark, facts...)
+	t.printer.SayMore(mark, append(facts, n.Aside), n.More)
 	if n.Hint != "" {
 		t.printer.Hint(n.Hint)
 	}
 }
 
 func joinFacts(n sidecar.Notice) string {
-	facts := append([]string{n.Text}, n.Facts...)
+	facts := slices.Concat([]string{n.Text}, n.Facts, n.More)
 	return strings.Join(facts, ", ")
 }

@@ -56,9 +56,9 @@ func (s *sidecar) doorFacts() []string {
 	return []string{"http " + port(s.http.port), "grpc " + port(s.grpc.port)}
 }
 
-// whereFacts are doorFacts, who the app is to others, and how they find it.
-func (s *sidecar) whereFacts() []string {
-	facts := append(s.doorFacts(), s.workload.ID().String())
+// whoFacts are who the app is to others, and how they find it.
+func (s *sidecar) whoFacts() []string {
+	facts := []string{s.workload.ID().String()}
 	announced := slices.DeleteFunc(slices.Clone(s.cfg.Discovery), func(source string) bool { return source == sourceStatic })
 	if len(announced) == 0 {
 		return append(facts, "found by nobody")
@@ -71,7 +71,7 @@ func (s *sidecar) sayReady() {
 	if p := s.app.Port(); p != 0 {
 		facts = append(facts, "app "+port(p))
 	}
-	s.say(Notice{Kind: Good, Text: s.cfg.AppID + " is ready", Facts: append(facts, s.whereFacts()...)})
+	s.say(Notice{Kind: Good, Text: s.cfg.AppID + " is ready", Facts: append(facts, s.doorFacts()...), More: s.whoFacts()})
 }
 
 // sayNoPort is the ready line of an app that only calls others.
@@ -84,7 +84,7 @@ func (s *sidecar) sayNoPort(e app.NoPort) {
 		text = fmt.Sprintf("%s opens no port that answers HTTP (%s does not): it can call others, they cannot call it",
 			s.cfg.AppID, ports(e.Ignored))
 	}
-	s.say(Notice{Kind: Good, Text: text, Facts: s.whereFacts()})
+	s.say(Notice{Kind: Good, Text: text, Facts: s.doorFacts(), More: s.whoFacts()})
 }
 
 // announceStart tells the sources that announce that we are here, and what is
@@ -94,7 +94,7 @@ func (s *sidecar) announceStart() {
 	if len(s.cfg.Command) > 0 {
 		return
 	}
-	n := Notice{Kind: Good, Text: s.cfg.AppID + "'s sidecar is up", Facts: s.whereFacts()}
+	n := Notice{Kind: Good, Text: s.cfg.AppID + "'s sidecar is up", Facts: s.doorFacts(), More: s.whoFacts()}
 	if s.cfg.AppPort != 0 {
 		n.Facts = append([]string{"waits for the app on port " + port(s.cfg.AppPort)}, n.Facts...)
 	}
@@ -109,7 +109,8 @@ func (s *sidecar) sayStarting() {
 	}
 	s.say(Notice{
 		Text:  s.cfg.AppID + " is starting",
-		Facts: append([]string{"waiting for it to listen"}, s.doorFacts()...),
+		Facts: []string{"waiting for it to listen"},
+		More:  s.doorFacts(),
 	})
 }
 

@@ -1,6 +1,9 @@
 package sidecar
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // A NoticeKind is how much a person needs to look.
 type NoticeKind uint8
@@ -17,23 +20,31 @@ const (
 // dresses it for its stream; the run's log keeps it plain.
 type Notice struct {
 	Kind NoticeKind
-	// Text is the sentence; Facts follow it, in a fixed order.
+	// Text is the sentence; Facts follow it, in a fixed order, and More follow
+	// those, on a row of their own where one row does not take all.
 	Text  string
 	Facts []string
+	More  []string
+	// Aside is a fact for whoever sits in front of the app: no log keeps it.
+	Aside string
 	// Cause and Hint are the rows of a warning.
 	Cause, Hint string
 }
 
-// String is the notice on one line, as a pipe and the log show it.
+// String is the notice on one line, as the log keeps it: with its sign, and
+// with ` · ` between facts, so that who shows it can tell them apart.
 func (n Notice) String() string {
 	var b strings.Builder
-	if n.Kind == Warning {
+	switch n.Kind {
+	case Good:
+		b.WriteString("✓ ")
+	case Failed:
+		b.WriteString("✗ ")
+	case Warning:
 		b.WriteString("warning: ")
+	case Info:
 	}
-	b.WriteString(n.Text)
-	for _, fact := range n.Facts {
-		b.WriteString(", " + fact)
-	}
+	b.WriteString(strings.Join(slices.Concat([]string{n.Text}, n.Facts, n.More), " · "))
 	if n.Cause != "" {
 		b.WriteString("; cause: " + n.Cause)
 	}

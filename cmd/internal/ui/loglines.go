@@ -31,7 +31,8 @@ type LogRow struct {
 	// Who is the name in front of the line, where there are several.
 	Who  string
 	Time time.Time
-	// Ours means that the line is pillion's; Warning, that it tells of a loss.
+	// Ours means that the line is pillion's: a mark, if any, and facts with ` · `
+	// between them. Warning means that it tells of a loss.
 	Ours, Warning bool
 	// Text may hold anything an app writes. It is not kept.
 	Text []byte
@@ -115,6 +116,13 @@ func (v *LogView) Row(r LogRow) error {
 // the app left it.
 func (v *LogView) single(r LogRow) error {
 	lead := v.stamp(r.Time)
+	if r.whole() && v.theme.TTY {
+		if v.open != "" {
+			v.open, lead = "", "\n"+lead
+		}
+		indent := strings.Repeat(" ", Cells(v.stamp(r.Time)))
+		return v.write(lead, strings.Join(v.ours(r, v.theme.Width-len(indent)), "\n"+indent), "\n")
+	}
 	switch {
 	case v.open == "" || r.Continued && v.open == r.Who:
 		if v.open != "" {
@@ -146,7 +154,12 @@ func (v *LogView) gutter(r LogRow) error {
 		}
 		stamp, name, blank, room = "", hue.Render(bar), hue.Render(bar), v.theme.Width-2
 	}
-	rows := foldLog(v.text(r), max(1, room))
+	var rows []string
+	if r.whole() {
+		rows = v.ours(r, room)
+	} else {
+		rows = foldLog(v.text(r), max(1, room))
+	}
 	for i, row := range rows {
 		lead := name
 		if i > 0 {
@@ -176,11 +189,10 @@ func (v *LogView) text(r LogRow) string {
 	if !r.Ours || r.Continued {
 		return text
 	}
-	lead := v.theme.Paint(ToneMuted, strings.TrimSpace(prefix)) + " "
 	if r.Warning {
-		lead += v.theme.Paint(ToneWarn, "warning:") + " "
+		text = warningWord + text
 	}
-	return lead + v.theme.Text(text)
+	return prefix + v.theme.Text(Plainly(text))
 }
 
 func (v *LogView) colours() bool {

@@ -66,52 +66,67 @@ func (p *Printer) Paragraph(text string) {
 // Say writes one `pillion:` line: facts in a fixed order, joined by ` · `. On
 // a terminal the line folds between facts; in a pipe it is one row with commas
 // and without the mark.
-func (p *Printer) Say(mark Mark, facts ...string) { p.Print(p.Saying(mark, facts...)) }
+func (p *Printer) Say(mark Mark, facts ...string) { p.SayMore(mark, facts, nil) }
 
-// Saying is the line Say writes.
-func (p *Printer) Saying(mark Mark, facts ...string) string {
-	shown := make([]string, 0, len(facts))
-	for _, f := range facts {
-		if f != "" {
-			shown = append(shown, p.Text(f))
-		}
-	}
+// SayMore is Say with more facts, which begin a row of their own where one row
+// does not take all.
+func (p *Printer) SayMore(mark Mark, facts, more []string) {
+	none := func(f string) bool { return f == "" }
+	facts = slices.DeleteFunc(slices.Clone(facts), none)
+	more = slices.DeleteFunc(slices.Clone(more), none)
 	if !p.TTY {
-		return prefix + strings.Join(shown, ", ") + "\n"
+		p.Print(prefix + p.Text(strings.Join(append(facts, more...), ", ")) + "\n")
+		return
 	}
-	if mark != NoMark && len(shown) > 0 {
-		shown[0] = p.Mark(mark) + " " + shown[0]
-	}
-	line := p.Muted.Render(strings.TrimSpace(prefix)) + " " + p.foldFacts(shown, len(prefix)) + "\n"
-	return strings.ReplaceAll(line, " \n", "\n") // a first fact that did not fit behind the prefix
+	p.Print(strings.Join(p.ours(mark, facts, more), "\n") + "\n")
 }
 
-// foldFacts joins facts and begins a new row where the next one does not fit.
-// The first row already holds indent columns.
-func (p *Printer) foldFacts(facts []string, indent int) string {
-	hang := p.hang(indent)
-	sep := p.Sep()
-	var out strings.Builder
-	used := indent
-	for i, fact := range facts {
-		w := Cells(fact)
-		if i > 0 {
-			if used+Cells(sep)+w <= p.Width {
-				out.WriteString(p.Muted.Render(sep))
-				used += Cells(sep)
-			} else {
-				out.WriteString("\n" + strings.Repeat(" ", hang))
-				used = hang
-			}
-		}
-		rows := fold(strings.Fields(fact), max(1, p.Width-used), max(1, p.Width-hang))
-		out.WriteString(strings.Join(rows, "\n"+strings.Repeat(" ", hang)))
-		if len(rows) > 1 {
-			used = hang
-		}
-		used += Cells(rows[len(rows)-1])
+// ours are the rows of a `pillion:` line on a terminal.
+func (t *Theme) ours(mark Mark, facts, more []string) []string {
+	if mark != NoMark && len(facts) > 0 {
+		facts = slices.Clone(facts)
+		facts[0] = t.Mark(mark) + " " + facts[0]
 	}
-	return out.String()
+	rows := t.foldFacts(facts, more, len(prefix))
+	rows[0] = t.Muted.Render(strings.TrimSpace(prefix)) + " " + rows[0]
+	rows[0] = strings.TrimRight(rows[0], " ") // a first fact that did not fit behind the prefix
+	return rows
+}
+
+// foldFacts joins facts, and begins a new row where the next one does not fit,
+// or with more where not all fit into one. The first row already holds indent
+// columns.
+func (t *Theme) foldFacts(facts, more []string, indent int) []string {
+	hang := t.hang(indent)
+	sep := Cells(t.Sep())
+	all := slices.Concat(facts, more)
+	total := indent - sep
+	for i, fact := range all {
+		all[i] = t.Text(fact)
+		total += sep + Cells(all[i])
+	}
+	row, used := "", indent
+	var rows []string
+	for i, fact := range all {
+		apart := i == len(facts) && total > t.Width
+		switch {
+		case i == 0:
+		case !apart && used+sep+Cells(fact) <= t.Width:
+			row += t.Muted.Render(t.Sep())
+			used += sep
+		default:
+			rows, row, used = append(rows, row), strings.Repeat(" ", hang), hang
+		}
+		words := fold(strings.Fields(fact), max(1, t.Width-used), max(1, t.Width-hang))
+		for at, part := range words {
+			if at > 0 {
+				rows, row, used = append(rows, row), strings.Repeat(" ", hang), hang
+			}
+			row += part
+			used += Cells(part)
+		}
+	}
+	return append(rows, row)
 }
 
 // hang is an indent, or two columns where there is no room for it.
@@ -124,7 +139,9 @@ func (t *Theme) hang(indent int) int {
 
 // Warn says that we coped, and what to do about it.
 func (p *Printer) Warn(e *apperr.Error) {
-	p.Print(p.block("warning:", ToneWarn, e))
+	told := *e
+	told.Reason = "" // no call failed, so there is no hop to tell
+	p.Print(p.block("warning:", ToneWarn, &told))
 }
 
 // Fail says that something could not be done. It is the last thing printed.
