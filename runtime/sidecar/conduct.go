@@ -15,9 +15,10 @@ const startNotice = time.Second
 
 // outcome is how a run ended.
 type outcome struct {
-	exit   int
-	status string // in words
-	killed []supervisor.Proc
+	exit    int
+	status  string // in words
+	killed  []supervisor.Proc
+	crashed bool // the app ended by itself
 }
 
 // conduct waits for the app's end or for somebody who wants it, and then stops
@@ -78,6 +79,7 @@ func (s *sidecar) halt(ctx context.Context, now bool) error {
 	}()
 	s.halted = time.Now()
 	crashed := s.crashed()
+	s.outcome.crashed = crashed
 	if !crashed {
 		s.sayStopping()
 	}
@@ -161,7 +163,7 @@ func (s *sidecar) farewell() error {
 		}
 		s.outcome.exit, s.outcome.status, s.outcome.killed = exit.Code, exit.String(), exit.Killed
 		s.app.Exited(exit.String())
-		if exit.Code != 0 && !s.stopped.Load() || exit.Code != 0 && exit.Signal == 0 {
+		if exit.Code != 0 && (s.outcome.crashed || exit.Signal == 0) {
 			n.Kind = Failed
 		}
 		n.Facts = append([]string{exit.String()}, n.Facts...)
