@@ -13,7 +13,9 @@ import (
 	"testing"
 )
 
-// A shot ends an instance the bad way.
+// A shot ends an instance the bad way. What it has killed is dead when it
+// returns: a signal is on its way for a while, and the kernel takes bytes for a
+// process that will not read them.
 type shot func(t *testing.T, m *machine, victim *process)
 
 func shootPillion(t *testing.T, _ *machine, victim *process) {
@@ -24,11 +26,19 @@ func shootPillion(t *testing.T, _ *machine, victim *process) {
 func shootApp(t *testing.T, m *machine, victim *process) {
 	t.Helper()
 	for _, i := range m.list() {
-		if i.PID == victim.pid() {
-			if err := syscall.Kill(i.AppPID, syscall.SIGKILL); err != nil {
-				t.Error(err)
-			}
+		if i.PID != victim.pid() {
+			continue
 		}
+		if err := syscall.Kill(i.AppPID, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+		until(t, "the app's port is closed", func() bool {
+			conn, err := dialPlain(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", i.AppPort))
+			if err == nil {
+				_ = conn.Close() // it was only knocked at
+			}
+			return err != nil
+		})
 	}
 }
 

@@ -46,7 +46,7 @@ func (m *machine) beside() *machine {
 	m.t.Helper()
 	other := *m
 	other.run = m.t.TempDir()
-	if err := os.Chmod(other.run, 0o700); err != nil { //nolint:gosec // a folder
+	if err := os.Chmod(other.run, 0o700); err != nil {
 		m.t.Fatal(err)
 	}
 	return &other
@@ -90,7 +90,7 @@ func (m *machine) command(ctx context.Context, env []string, argv ...string) *ex
 	if m.netns != "" {
 		argv = append([]string{"ip", "netns", "exec", m.netns}, argv...)
 	}
-	c := exec.CommandContext(ctx, argv[0], argv[1:]...) //nolint:gosec // a test's own programs
+	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
 		switch {

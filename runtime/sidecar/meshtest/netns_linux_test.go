@@ -43,7 +43,7 @@ func namespace(t testing.TB) string {
 	if out, err := exec.CommandContext(t.Context(), "ip", "netns", "add", name).CombinedOutput(); err != nil {
 		cannot(t, "no network namespace can be made here: %v: %s", err, out)
 	}
-	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() }) //nolint:noctx // the test's context is over
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() })
 	ip(t, name, "link set lo up")
 	return name
 }
