@@ -66,6 +66,7 @@ func (a *attempts) run(ctx context.Context) (*Answer, error) {
 	if a.body != nil {
 		_ = a.body.close() // the call's own error is the one to report
 	}
+	failed = a.progress.explain(ctx, a.c, failed)
 	if a.n > 1 && failed.Attempts == 0 {
 		counted := *failed
 		counted.Attempts = a.n
@@ -79,12 +80,12 @@ func (a *attempts) loop(ctx context.Context) (*Answer, *apperr.Error) {
 		version := a.i.resolver.Version(a.key)
 		found, failed := a.lookup(ctx)
 		if failed != nil {
-			return nil, a.progress.explain(ctx, a.c, failed)
+			return nil, failed
 		}
 		left := choose(found, a.tried)
 		if len(left.from) == 0 {
 			if failed := a.wait(ctx, version, found, left); failed != nil {
-				return nil, a.progress.explain(ctx, a.c, failed)
+				return nil, failed
 			}
 			continue
 		}
@@ -148,9 +149,6 @@ func (a *attempts) try(ctx context.Context, left choice) (*Answer, *apperr.Error
 	}
 	release()
 	failed := apperr.From(err)
-	// Before the body is closed: a door that stops reading may take it for a
-	// caller that has left, and ends ctx.
-	explained := a.progress.explain(ctx, a.c, failed)
 	if attempt.Body != nil {
 		_ = attempt.Body.Close() // Send's error is the one to report
 	}
@@ -159,7 +157,7 @@ func (a *attempts) try(ctx context.Context, left choice) (*Answer, *apperr.Error
 	if failed.Reason == apperr.PeerUnreachable || failed.Reason == apperr.PeerNotTrusted {
 		a.i.resolver.Failed(to)
 	}
-	return nil, explained
+	return nil, failed
 }
 
 // informational passes a 1xx answer on. From the first one the caller has seen

@@ -442,17 +442,30 @@ func (broken) Endpoints(context.Context, discovery.Key) ([]discovery.Endpoint, e
 	return nil, errors.New("no folder")
 }
 
-// A door that is told to stop reading may take it for a caller that has left.
+// A door that is told to stop reading takes it for a caller that has left, and
+// a mesh closes the body of a call that failed.
 func TestWhatEndedACallIsNotWhatClosingItsBodyDoes(t *testing.T) {
 	t.Parallel()
 	ctx, left := context.WithCancel(t.Context())
-	i := newInvoker(t, newTable(instances(discovery.Ready, "a")...), meshFunc(func(context.Context, discovery.Endpoint, *invoke.Call) (*invoke.Answer, error) {
+	i := newInvoker(t, newTable(instances(discovery.Ready, "a")...), meshFunc(func(_ context.Context, _ discovery.Endpoint, c *invoke.Call) (*invoke.Answer, error) {
+		_, _ = io.CopyN(io.Discard, c.Body, 100<<10) // more than is kept for another attempt
+		_ = c.Body.Close()
 		return nil, refusal(apperr.AppUnreachable, apperr.ReachedNo)
 	}))
 	c := call("")
-	c.Body = invoke.NewBody(closing{left}, nil)
+	c.Length, c.Body = -1, invoke.NewBody(endless{left}, nil)
 	_, err := i.Serve(ctx, c)
 	if e := apperr.From(err); e.Reason != apperr.AppUnreachable || ctx.Err() == nil {
 		t.Errorf("%+v", e)
 	}
+}
+
+// endless is a body without an end, whose Close calls closed.
+type endless struct{ closed func() }
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+func (e endless) Close() error {
+	e.closed()
+	return nil
 }

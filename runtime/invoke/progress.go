@@ -106,9 +106,12 @@ func (p *progress) watch(attempt, c *Call, state discovery.State) {
 
 // explain replaces the error of a call whose time was up, or whose caller went
 // away, by one that says so. Other errors come back as they are, and so does
-// that nobody came for whom the call was kept until its time was up.
+// that nobody came for whom the call was kept until its time was up. That ctx
+// was cancelled says nothing alone: a door that was told to stop reading a
+// failed call's body takes it for a caller that has left.
 func (p *progress) explain(ctx context.Context, c *Call, err *apperr.Error) *apperr.Error {
-	if ctx.Err() == nil && err.Reason != apperr.DeadlineExceeded && err.Reason != apperr.Cancelled {
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	if !late && err.Reason != apperr.DeadlineExceeded && err.Reason != apperr.Cancelled {
 		return err
 	}
 	if err.Reason == apperr.AppNotFound {
@@ -119,7 +122,7 @@ func (p *progress) explain(ctx context.Context, c *Call, err *apperr.Error) *app
 	if present == looking || present == waiting || err.Reached == apperr.ReachedNo {
 		reached = apperr.ReachedNo
 	}
-	if ctx.Err() == nil && err.Reason == apperr.Cancelled || errors.Is(ctx.Err(), context.Canceled) {
+	if err.Reason == apperr.Cancelled && !late {
 		return &apperr.Error{
 			Reason: apperr.Cancelled, What: "the call was given up by its caller", Dapr: "context canceled",
 			Reached: reached, Instance: err.Instance, Err: errors.Join(context.Cause(ctx), err),
