@@ -19,7 +19,7 @@ import (
 
 // patience bounds every wait. It is long because a machine may be busy;
 // nothing waits for it to pass.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // A machine is where pillion is run: a home, a runtime folder and, if it has
 // one, a network namespace. Machines that share a home are one trust domain.
