@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/pillion-dev/pillion/discovery"
@@ -51,6 +52,11 @@ type network struct {
 	peers     *static.Source // nil unless it is a source
 	transport *mesh.Transport
 	invoker   *invoke.Invoker
+}
+
+// announcing are those of the sources that others find an instance by.
+func announcing(sources []string) []string {
+	return slices.DeleteFunc(slices.Clone(sources), func(source string) bool { return source == sourceStatic })
 }
 
 // networkOptions say whose network it is.
