@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/pillion-dev/pillion/discovery"
@@ -25,6 +24,7 @@ func (s *sidecar) heard(event app.Event) {
 	case app.Detected:
 		s.log.Debug("app port found", "port", e.Port)
 	case app.WrongPort:
+		s.puzzled.Store(true)
 		s.say(Notice{
 			Kind:  Warning,
 			Text:  fmt.Sprintf("%s listens on %s, not %d", s.cfg.AppID, ports(e.Listens), e.Want),
@@ -32,6 +32,7 @@ func (s *sidecar) heard(event app.Event) {
 			Hint:  fmt.Sprintf("give --app-port %d, or leave the flag out", e.Listens[0]),
 		})
 	case app.Candidates:
+		s.puzzled.Store(true)
 		s.say(Notice{
 			Kind:  Warning,
 			Text:  fmt.Sprintf("%s answers on several ports: %s", s.cfg.AppID, ports(e.Ports)),
@@ -59,7 +60,7 @@ func (s *sidecar) doorFacts() []string {
 // whoFacts are who the app is to others, and how they find it.
 func (s *sidecar) whoFacts() []string {
 	facts := []string{s.workload.ID().String()}
-	announced := slices.DeleteFunc(slices.Clone(s.cfg.Discovery), func(source string) bool { return source == sourceStatic })
+	announced := announcing(s.cfg.Discovery)
 	if len(announced) == 0 {
 		return append(facts, "found by nobody")
 	}
@@ -104,7 +105,7 @@ func (s *sidecar) announceStart() {
 // sayStarting breaks the silence of an app that takes its time, such as one
 // that compiles first.
 func (s *sidecar) sayStarting() {
-	if s.ready.Load() || len(s.cfg.Command) == 0 {
+	if s.ready.Load() || s.puzzled.Load() || len(s.cfg.Command) == 0 {
 		return
 	}
 	s.say(Notice{
