@@ -96,7 +96,7 @@ func makeHome(ctx context.Context, home config.Home, trustDomain string) ([]made
 	until := authority.Roots()[0].NotAfter.Local().Year()
 	return []made{
 		{"home", home.Path, homeMade, ""},
-		{"authority", home.Certs(), authorityMade, "trust domain " + authority.TrustDomain() + ", root until " + strconv.Itoa(until)},
+		{"authority", home.Certs(), authorityMade, "trust domain " + authority.TrustDomain() + ", until " + strconv.Itoa(until)},
 		{"resources", home.Resources(), resourcesMade, note(resourcesMade, "empty")},
 		{"config", home.ConfigFile(), configMade, note(configMade, "all defaults")},
 	}, nil
@@ -183,7 +183,8 @@ func showMade(c *ui.Console, output string, things []made) {
 		})
 	}
 	c.Out.Table(table)
-	c.Err.Print("\nStart an app with " + c.Err.Paint(ui.ToneType, "pillion run --app-port 8000 -- <command>") + "\n")
+	c.Err.Print("\n")
+	c.Err.Tip("Start an app with", "pillion run --app-port 8000 -- <command>")
 }
 
 func word(isMade bool) string {

@@ -3,13 +3,14 @@ package ui
 import (
 	"strings"
 
+	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/escape"
 )
 
 // A line of ours that a log keeps has a terminal's signs: a mark in front and
 // ` · ` between its facts. Here is what becomes of them elsewhere.
 
-// warningWord begins a warning that stands in a log.
+// warningWord begins a warning that a log keeps.
 const warningWord = "warning: "
 
 // whole reports whether the row is a line of ours from its beginning to its
@@ -22,12 +23,14 @@ func (v *LogView) ours(r LogRow, room int) []string {
 	mark, text := marked(string(escape.Plain(r.Text)))
 	said := *v.theme
 	said.Width = max(1, room)
-	facts := strings.Split(text, factSep)
-	rest, warns := strings.CutPrefix(facts[0], warningWord)
-	if warns || r.Warning {
-		facts[0] = v.theme.Paint(ToneWarn, strings.TrimSpace(warningWord)) + " " + rest
+	warning, warns := strings.CutPrefix(text, warningWord)
+	if !warns && !r.Warning {
+		return said.ours(mark, strings.Split(text, factSep), nil)
 	}
-	return said.ours(mark, facts, nil)
+	warning, hint, _ := strings.Cut(warning, "; hint: ")
+	warning, cause, _ := strings.Cut(warning, "; cause: ")
+	block := said.block(strings.TrimSpace(warningWord), ToneWarn, &apperr.Error{What: Plainly(warning), Cause: cause, Hint: hint})
+	return strings.Split(strings.TrimSuffix(block, "\n"), "\n")
 }
 
 // factSep is between the facts of a line of ours that a log keeps.

@@ -14,6 +14,8 @@ func TestOurLinesInALogLookAsTheyDidWhenTheAppRan(t *testing.T) {
 		80: `pillion: ✓ todo-api is ready · app 8000 · http 3500 · grpc 50001
          spiffe://ada.local/ns/default/todo-api · found by local, mdns
 pillion: warning: todo-api listens on 8002, not 8001
+         cause  it opened 8002 and nothing else
+         hint   give --app-port 8002, or leave the flag out
 `,
 		40: `pillion: ✓ todo-api is ready · app 8000
   http 3500 · grpc 50001
@@ -21,6 +23,9 @@ pillion: warning: todo-api listens on 8002, not 8001
   found by local, mdns
 pillion: warning: todo-api listens on
   8002, not 8001
+  cause  it opened 8002 and nothing else
+  hint   give --app-port 8002, or leave
+    the flag out
 `,
 	} {
 		if got := ourLog(t, width, LogOptions{}, ""); got != want {
@@ -31,6 +36,8 @@ pillion: warning: todo-api listens on
          │          spiffe://ada.local/ns/default/todo-api
          │          found by local, mdns
 todo-api │ pillion: warning: todo-api listens on 8002, not 8001
+         │          cause  it opened 8002 and nothing else
+         │          hint   give --app-port 8002, or leave the flag out
 `
 	if got := ourLog(t, 80, LogOptions{Names: true}, "todo-api"); got != want {
 		t.Errorf("beside a name:\n%swant\n%s", got, want)
@@ -42,7 +49,7 @@ func ourLog(t *testing.T, width int, opts LogOptions, who string) string {
 	p, out := screen(t, width)
 	opts.Now = time.Now
 	v := NewLogView(p, opts, nil)
-	for _, text := range []string{readyLine, "warning: todo-api listens on 8002, not 8001"} {
+	for _, text := range []string{readyLine, "warning: todo-api listens on 8002, not 8001; cause: it opened 8002 and nothing else; hint: give --app-port 8002, or leave the flag out"} {
 		if err := v.Row(LogRow{Who: who, Time: time.Now(), Ours: true, Text: []byte(text)}); err != nil {
 			t.Fatal(err)
 		}

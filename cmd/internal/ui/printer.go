@@ -63,6 +63,16 @@ func (p *Printer) Paragraph(text string) {
 	p.Line(strings.Join(fold(strings.Fields(p.Text(text)), p.Prose(), p.Prose()), "\n"))
 }
 
+// Tip writes a sentence with a command in it, which moves to the next row whole.
+func (p *Printer) Tip(before, command string) {
+	if !p.TTY {
+		p.Line(p.Text(before + " " + command))
+		return
+	}
+	text := strings.Join(fold(words(before+" "+command, command, p.Prose()), p.Prose(), p.Prose()), "\n")
+	p.Line(strings.Replace(text, command, p.Type.Render(command), 1))
+}
+
 // Say writes one `pillion:` line: facts in a fixed order, joined by ` · `. On
 // a terminal the line folds between facts; in a pipe it is one row with commas
 // and without the mark.
@@ -161,43 +171,43 @@ func (p *Printer) Hint(text string, run ...string) {
 }
 
 // block is an error or a warning with its rows.
-func (p *Printer) block(word string, tone Tone, e *apperr.Error) string {
-	if !p.TTY {
-		return p.pipeBlock(word, e)
+func (t *Theme) block(word string, tone Tone, e *apperr.Error) string {
+	if !t.TTY {
+		return t.pipeBlock(word, e)
 	}
-	text := p.Text(Printable(e.What))
-	hang := p.hang(len(prefix))
-	lead := p.Muted.Render(strings.TrimSpace(prefix)) + " " + p.Paint(tone, word) + " "
-	rows := fold(strings.Fields(text), max(1, p.Prose()-Cells(lead)), max(1, p.Prose()-hang))
+	text := t.Text(Printable(e.What))
+	hang := t.hang(len(prefix))
+	lead := t.Muted.Render(strings.TrimSpace(prefix)) + " " + t.Paint(tone, word) + " "
+	rows := fold(strings.Fields(text), max(1, t.Prose()-Cells(lead)), max(1, t.Prose()-hang))
 	var out strings.Builder
 	out.WriteString(strings.TrimSuffix(lead+rows[0], " "))
 	for _, row := range rows[1:] {
 		out.WriteString("\n" + strings.Repeat(" ", hang) + row)
 	}
 	out.WriteString("\n")
-	if hops := p.hops(e); hops != "" {
-		out.WriteString(p.terminalRow("hop", hops, ""))
+	if hops := t.hops(e); hops != "" {
+		out.WriteString(t.terminalRow("hop", hops, ""))
 	}
 	if e.Cause != "" {
-		out.WriteString(p.terminalRow("cause", p.Text(Printable(e.Cause)), ""))
+		out.WriteString(t.terminalRow("cause", t.Text(Printable(e.Cause)), ""))
 	}
 	if e.Hint != "" {
-		out.WriteString(p.terminalRow("hint", p.Text(Printable(e.Hint)), p.Text(strings.Join(e.Run, " "))))
+		out.WriteString(t.terminalRow("hint", t.Text(Printable(e.Hint)), t.Text(strings.Join(e.Run, " "))))
 	}
 	return out.String()
 }
 
 // terminalRow is a labelled row under an error, folded under its own text. The
 // command in it, if any, is coloured.
-func (p *Printer) terminalRow(label, text, command string) string {
-	indent := p.hang(len(prefix))
+func (t *Theme) terminalRow(label, text, command string) string {
+	indent := t.hang(len(prefix))
 	under := indent + labelWidth
-	if p.Width < narrow {
+	if t.Width < narrow {
 		under = indent + 2
 	}
-	room := max(1, p.Prose()-under)
-	rows := fold(words(text, command, room), max(1, p.Prose()-indent-labelWidth), room)
-	out := strings.Repeat(" ", indent) + p.Muted.Render(label)
+	room := max(1, t.Prose()-under)
+	rows := fold(words(text, command, room), max(1, t.Prose()-indent-labelWidth), room)
+	out := strings.Repeat(" ", indent) + t.Muted.Render(label)
 	if rows[0] != "" {
 		out += strings.Repeat(" ", labelWidth-len(label)) + rows[0]
 	}
@@ -205,17 +215,17 @@ func (p *Printer) terminalRow(label, text, command string) string {
 		out += "\n" + strings.Repeat(" ", under) + row
 	}
 	if command != "" {
-		out = strings.Replace(out, command, p.Paint(ToneType, command), 1)
+		out = strings.Replace(out, command, t.Paint(ToneType, command), 1)
 	}
 	return out + "\n"
 }
 
 // pipeBlock is an error with one record a row.
-func (p *Printer) pipeBlock(word string, e *apperr.Error) string {
+func (t *Theme) pipeBlock(word string, e *apperr.Error) string {
 	var out strings.Builder
 	row := func(label, text string) {
 		if text != "" {
-			out.WriteString(prefix + label + " " + p.Text(Printable(text)) + "\n")
+			out.WriteString(prefix + label + " " + t.Text(Printable(text)) + "\n")
 		}
 	}
 	row(word, e.What)
@@ -228,21 +238,21 @@ func (p *Printer) pipeBlock(word string, e *apperr.Error) string {
 }
 
 // hops are the hops a failed call passed, then the one it failed at.
-func (p *Printer) hops(e *apperr.Error) string {
+func (t *Theme) hops(e *apperr.Error) string {
 	if !isCall(e.Reason) {
 		return ""
 	}
 	var out []string
 	for _, hop := range apperr.Hops {
 		if hop == e.At() {
-			out = append(out, p.Paint(ToneStrong, hopName(hop))+" "+p.Mark(MarkFailed))
+			out = append(out, t.Paint(ToneStrong, hopName(hop))+" "+t.Mark(MarkFailed))
 			break
 		}
 		if hop != apperr.HopCaller {
-			out = append(out, hopName(hop)+" "+p.Mark(MarkOK))
+			out = append(out, hopName(hop)+" "+t.Mark(MarkOK))
 		}
 	}
-	return strings.Join(out, p.Muted.Render(p.Text(" → ")))
+	return strings.Join(out, t.Muted.Render(t.Text(" → ")))
 }
 
 func hopName(h apperr.Hop) string {
