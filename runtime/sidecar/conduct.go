@@ -202,7 +202,7 @@ func (s *sidecar) sayStopping() {
 		n.Facts = append(n.Facts, human.Count(calls, "call")+" in flight")
 	}
 	if s.env.Terminal != nil {
-		n.Facts = append(n.Facts, "Ctrl-C again to stop now")
+		n.Aside = "Ctrl-C again to stop now"
 	}
 	s.say(n)
 }

@@ -87,6 +87,7 @@ type sidecar struct {
 	process *supervisor.Process // nil without a command
 
 	ready   atomic.Bool  // the app could be called at least once
+	puzzled atomic.Bool  // a warning said why it cannot be called
 	stopped atomic.Bool  // the stopping has begun
 	presses atomic.Int32 // of the terminal's keys that are ours
 
