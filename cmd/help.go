@@ -124,10 +124,14 @@ func (h *helpText) examples(cmd *cobra.Command) {
 	}
 }
 
+// leastText is the room a text needs to be folded under itself: with less, the
+// rows that follow begin further left.
+const leastText = 20
+
 // pair is a label and its text, folded under itself.
 func (h *helpText) pair(label, text string) {
 	indent := ui.Cells(label)
-	if h.p.Width < beside {
+	if h.p.Width-indent < leastText {
 		indent = min(indent, 4)
 	}
 	for i, row := range h.p.FoldFrom(text, h.p.Prose(), ui.Cells(label), indent) {

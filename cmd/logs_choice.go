@@ -152,7 +152,7 @@ func (l *logChoice) missing(given string, t logTarget, runs []logs.RunInfo, apps
 		case meant != "":
 			e.Hint, e.Run = "did you mean "+meant+"?", []string{"pillion", "logs", meant}
 		case len(names) > 0:
-			e.Hint = "there are logs of " + strings.Join(names[:min(len(names), 5)], ", ")
+			e.Cause = "there are logs of " + someOf(names)
 		case identity.CheckAppID(t.app) == nil:
 			e.Hint = "start it with pillion run --app-id " + t.app + " -- <command>"
 			e.Run = []string{"pillion", "run", "--app-id", t.app, "--", "<command>"}
@@ -174,6 +174,16 @@ func (l *logChoice) missing(given string, t logTarget, runs []logs.RunInfo, apps
 		e.Cause = "its latest instance is " + runs[len(runs)-1].Instance
 	}
 	return e
+}
+
+// someOf are names for a sentence, and how many were left out.
+func someOf(names []string) string {
+	const shown = 5
+	text := strings.Join(names[:min(len(names), shown)], ", ")
+	if more := len(names) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // runs lists an app's runs and remembers the highest.

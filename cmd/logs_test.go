@@ -125,7 +125,7 @@ func TestLogsOfWhatIsNotThere(t *testing.T) {
 		status     int
 	}{
 		{"workr", "pillion: error: no app \"workr\" has run here\npillion: hint: did you mean worker?\n", 3},
-		{"zzz", "pillion: error: no app \"zzz\" has run here\npillion: hint: there are logs of todo-api, worker\n", 3},
+		{"zzz", "pillion: error: no app \"zzz\" has run here\npillion: cause: there are logs of todo-api, worker\n", 3},
 		{"worker --run 7", "pillion: error: worker has no run 7\npillion: cause: its only run is 1\n", 3},
 		{"worker --run -2", "pillion: error: worker has fewer than 2 runs that ended\npillion: cause: its only run is 1\n", 3},
 		{"worker/zzzz", "pillion: error: worker has no instance \"zzzz\" in its logs\npillion: cause: its latest instance is cccc\n", 3},

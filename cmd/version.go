@@ -12,6 +12,17 @@ import (
 // shortCommit is how much of a commit people compare.
 const shortCommit = 12
 
+// versionData are the facts as JSON. A key, once out, stays; what is unknown
+// is null.
+type versionData struct {
+	Version  string  `json:"version"`
+	Commit   *string `json:"commit"`
+	Modified bool    `json:"modified"` // built from a tree with changes
+	Date     *string `json:"date"`     // of the commit, RFC 3339
+	Go       string  `json:"go"`
+	Platform string  `json:"platform"`
+}
+
 func newVersionCmd(c *ui.Console) *cobra.Command {
 	output := &outputValue{c: c, known: []string{"text", "json"}}
 	cmd := &cobra.Command{
@@ -22,7 +33,10 @@ func newVersionCmd(c *ui.Console) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			info := buildinfo.Read()
 			if output.value == "json" {
-				data, err := json.Marshal(info)
+				data, err := json.Marshal(versionData{
+					Version: info.Version, Commit: known(info.Commit), Modified: info.Modified,
+					Date: known(info.Date), Go: info.Go, Platform: info.Platform,
+				})
 				if err != nil {
 					return err
 				}

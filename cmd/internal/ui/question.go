@@ -19,7 +19,8 @@ func (c *Console) Confirm(ctx context.Context, question, flag string) (bool, err
 			Hint:   "add " + flag,
 		}
 	}
-	c.Err.Print(strings.Join(fold(strings.Fields(c.Err.Text(question)+" [y/N]"), c.Err.Prose(), c.Err.Prose()), "\n") + " ")
+	room := max(1, c.Err.Prose()-len(" yes")) // the answer stands behind it
+	c.Err.Print(strings.Join(fold(strings.Fields(c.Err.Text(question)+" [y/N]"), room, room), "\n") + " ")
 	answer := make(chan string, 1)
 	// The reader outlives a Ctrl-C: a read from a terminal cannot be taken
 	// back. The process ends right after, and the reader with it.

@@ -218,8 +218,15 @@ func (t Table) stacked(theme *Theme) string {
 				out.WriteByte(' ')
 				used++
 			}
-			out.WriteString(theme.Paint(tone(row, i), text))
-			used += Cells(text)
+			rows := fold(strings.Fields(text), theme.Width-used, max(1, theme.Width-2))
+			for at, part := range rows {
+				if at > 0 {
+					out.WriteString("\n  ")
+					used = 2
+				}
+				out.WriteString(theme.Paint(tone(row, i), part))
+				used += Cells(part)
+			}
 		}
 		out.WriteByte('\n')
 	}
