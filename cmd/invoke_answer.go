@@ -74,6 +74,9 @@ func headText(a *invoke.Answer) string {
 	for _, f := range a.Fields {
 		out.WriteString(ui.Printable(f.Name) + ": " + ui.Printable(f.Value) + "\n")
 	}
+	if a.Length >= 0 && len(a.Fields.Values("content-length")) == 0 { // it is no field on its way through the mesh
+		out.WriteString("content-length: " + strconv.FormatInt(a.Length, 10) + "\n")
+	}
 	return out.String() + "\n"
 }
 

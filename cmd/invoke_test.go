@@ -139,7 +139,7 @@ func TestInvokeWritesTheBodyByteForByteAndNothingElseToStdout(t *testing.T) {
 		t.Errorf("status %d, stdout %q, want %q", status, out, body)
 	}
 	for _, want := range []string{
-		"HTTP/1.1 200 OK\nX-A: 1\\x1b\n\n",
+		"HTTP/1.1 200 OK\nX-A: 1\\x1b\ncontent-length: 19\n\n",
 		"pillion: answered by instance 9wd1x2c8, found by local, 127.0.0.1:41233, spiffe://public/ns/default/todo-api, called as spiffe://public/ns/default/pillion-cli\n",
 		"resolve\t20us\tthis machine\nconnect\t310us\t127.0.0.1:41233\nTLS\t1.1ms\ttodo-api\napp\t4.7ms\t200\n",
 	} {
