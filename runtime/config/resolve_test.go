@@ -121,7 +121,7 @@ func TestValidateReportsEverythingWrong(t *testing.T) {
 		"did you mean http?", `--log-level: "loud"`, `--discovery: "mdsn"`, "did you mean mdns?",
 		`--peer: peer "no port" is not [app-id=]host:port`, "--app-channel-address",
 		"--app-port and --dapr-http-port are both 3500", "--dapr-http-port and --dapr-grpc-port are both 3500",
-		"--grace", "--hold", "--resources-path", "--config",
+		"--grace", "--hold", `--resources-path: "/does/not/exist" cannot be read`, `--config: "/nor/does/this" cannot be read`,
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)

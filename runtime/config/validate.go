@@ -131,15 +131,24 @@ func (c Sidecar) checkFiles() []error {
 	var errs []error
 	for _, dir := range c.ResourcesPaths {
 		if info, err := os.Stat(dir); err != nil {
-			errs = append(errs, usage("--resources-path", fmt.Errorf("cannot be read: %w", err)))
+			errs = append(errs, unreadable("--resources-path", dir, err))
 		} else if !info.IsDir() && !strings.HasSuffix(dir, ".yaml") && !strings.HasSuffix(dir, ".yml") {
 			errs = append(errs, usage("--resources-path", fmt.Errorf("%s is neither a folder nor a YAML file", dir)))
 		}
 	}
 	if c.ConfigFile != "" {
 		if _, err := os.Stat(c.ConfigFile); err != nil {
-			errs = append(errs, usage("--config", fmt.Errorf("cannot be read: %w", err)))
+			errs = append(errs, unreadable("--config", c.ConfigFile, err))
 		}
 	}
 	return errs
+}
+
+// unreadable says that a path that was given cannot be used.
+func unreadable(where, path string, err error) error {
+	return &apperr.Error{
+		Reason: apperr.Usage, Err: err,
+		What:  fmt.Sprintf("%s: %q cannot be read", where, path),
+		Cause: bare(err).Error(),
+	}
 }

@@ -120,7 +120,7 @@ func portTaken(err error, port uint16, flag string, live []rundir.Entry) error {
 		return &apperr.Error{
 			Reason: apperr.PortTaken, Err: err,
 			What:  fmt.Sprintf("port %d cannot be opened", port),
-			Cause: err.Error(),
+			Cause: reasonOf(err),
 			Hint:  "leave out " + flag + " to get a free one",
 		}
 	}
@@ -144,6 +144,14 @@ func portTaken(err error, port uint16, flag string, live []rundir.Entry) error {
 	}
 	e.Cause = "another program holds it"
 	return e
+}
+
+// reasonOf is what the system said, without the calls around it.
+func reasonOf(err error) string {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno.Error()
+	}
+	return err.Error()
 }
 
 // tilde shortens a path below the user's home.
