@@ -58,16 +58,18 @@ func TestOnlyWhatAnAppHasFailsWhenItsInstanceIsKilled(t *testing.T) {
 	for name, shoot := range map[string]shot{"pillion": shootPillion, "app": shootApp} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for range rounds() {
-				l := newLoad(t)
-				l.close()
-				l.fire("/gate", 12)
-				until(t, "every call is with an app", func() bool { return len(l.m.recorded()) == 12 })
-				shoot(t, l.m, l.instances[0])
-				l.fire("/a", 30) // while the others are at the gate
-				l.open()
-				l.wait()
-				l.check(0)
+			for round := range rounds() {
+				t.Run(fmt.Sprint(round), func(t *testing.T) {
+					l := newLoad(t)
+					l.close()
+					l.fire("/gate", 12)
+					until(t, "every call is with an app", func() bool { return len(l.m.recorded()) == 12 })
+					shoot(t, l.m, l.instances[0])
+					l.fire("/a", 30) // while the others are at the gate
+					l.open()
+					l.wait()
+					l.check(0)
+				})
 			}
 		})
 	}
@@ -81,15 +83,17 @@ func TestNothingIsDoneTwiceWhenAnInstanceIsKilledUnderLoad(t *testing.T) {
 	for name, shoot := range map[string]shot{"pillion": shootPillion, "app": shootApp} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for range rounds() {
-				l := newLoad(t)
-				stop := l.keep("/a", workers)
-				l.answered(50)
-				shoot(t, l.m, l.instances[0])
-				l.answered(200)
-				stop()
-				l.wait()
-				l.check(workers)
+			for round := range rounds() {
+				t.Run(fmt.Sprint(round), func(t *testing.T) {
+					l := newLoad(t)
+					stop := l.keep("/a", workers)
+					l.answered(50)
+					shoot(t, l.m, l.instances[0])
+					l.answered(200)
+					stop()
+					l.wait()
+					l.check(workers)
+				})
 			}
 		})
 	}
