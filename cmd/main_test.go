@@ -122,18 +122,13 @@ func waitLine(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// signalApp sends a signal to the pillion that runs an app: signal INT app.
+// signalApp sends a signal to the pillion of an app's oldest instance: signal INT
+// app.
 func signalApp(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: signal NAME APP")
 	}
-	for _, e := range liveIn(ts) {
-		if e.App == args[1] {
-			ts.Check(sendSignal(e.PID, args[0]))
-			return
-		}
-	}
-	ts.Fatalf("%s does not run", args[1])
+	ts.Check(sendSignal(oneOf(ts, args[1]).PID, args[0]))
 }
 
 func liveIn(ts *testscript.TestScript) []rundir.Entry {
