@@ -156,7 +156,9 @@ func (v *LogView) gutter(r LogRow) error {
 	}
 	var rows []string
 	if r.whole() {
-		rows = v.ours(r, room)
+		for _, row := range v.ours(r, room) {
+			rows = append(rows, foldLog(row, max(1, room))...) // a word may be longer than a row
+		}
 	} else {
 		rows = foldLog(v.text(r), max(1, room))
 	}

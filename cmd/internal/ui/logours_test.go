@@ -106,3 +106,13 @@ func TestMoreFactsBeginARowOfTheirOwn(t *testing.T) {
 		}
 	}
 }
+
+func TestOurLinesStayBesideTheGutter(t *testing.T) {
+	t.Parallel()
+	rows := ourLog(t, 50, LogOptions{Names: true}, "todo-api")
+	for row := range strings.Lines(rows) {
+		if row = strings.TrimSuffix(row, "\n"); Cells(row) > 50 || !strings.Contains(row, "│") {
+			t.Errorf("the row %q is wider than 50 columns, or outside the gutter", row)
+		}
+	}
+}
