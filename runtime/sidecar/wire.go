@@ -97,7 +97,7 @@ func (s *sidecar) register(context.Context) error {
 		HTTPPort: s.http.port, GRPCPort: s.grpc.port,
 		Command: s.cfg.Command, Folder: s.workingFolder(), Home: s.env.Home.Path,
 		Since: s.began.UTC(), Version: buildinfo.Version(), Derived: s.cfg.Derived, LAN: s.cfg.LAN,
-		Discovery:   s.cfg.Discovery,
+		Discovery:   announcing(s.cfg.Discovery),
 		CertExpires: s.workload.Leaf().NotAfter,
 	})
 	return err
