@@ -36,9 +36,11 @@ type listener struct {
 	closed bool
 }
 
-func newListener(ln net.Listener, limit int) *listener {
+// newListener takes a slot for each open connection, and one for the accept that
+// waits; slots may be shared with other listeners.
+func newListener(ln net.Listener, slots chan struct{}) *listener {
 	return &listener{
-		Listener: ln, slots: make(chan struct{}, limit), done: make(chan struct{}), silent: make(map[*conn]struct{}),
+		Listener: ln, slots: slots, done: make(chan struct{}), silent: make(map[*conn]struct{}),
 	}
 }
 

@@ -66,8 +66,8 @@ type Config struct {
 
 	// Drain bounds the wait for open requests at the end. Default: 5s.
 	Drain time.Duration
-	// MaxConns bounds the open connections of one listener; the next one
-	// waits. Default: the descriptors this process may have, less 20 %.
+	// MaxConns bounds the open connections of all listeners together; the next
+	// one waits. Default: the descriptors this process may have, less 20 %.
 	MaxConns int
 	// Logger may be nil.
 	Logger *slog.Logger
@@ -80,6 +80,7 @@ type Server struct {
 	hosts   map[string]bool
 	origins origins
 	extra   extended
+	slots   chan struct{} // one for each open connection
 
 	warnUsers sync.Once
 }
@@ -99,6 +100,7 @@ func New(cfg Config) *Server {
 	if s.cfg.HostName == "" {
 		s.cfg.HostName, _ = os.Hostname() // without a name of its own the machine has only addresses
 	}
+	s.slots = make(chan struct{}, s.cfg.MaxConns)
 	s.hosts = hostSet(s.cfg.HostName, cfg.AllowedHosts)
 	return s
 }
@@ -111,7 +113,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	d := &door{Server: s, checkUsers: s.checksUsers(ln)}
-	limited := newListener(ln, s.cfg.MaxConns)
+	limited := newListener(ln, s.slots)
 	srv := d.httpServer(base)
 
 	drained := make(chan struct{})
