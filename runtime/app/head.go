@@ -40,7 +40,7 @@ func appendRequest(b []byte, h *handover, host string) ([]byte, error) {
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, host...)
 	b = append(b, "\r\n"...)
-	named := nominated(c.Fields)
+	named := invoke.Nominated(c.Fields)
 	for _, f := range c.Fields {
 		if skipped(f.Name, named) || (h.token != "" && strings.EqualFold(f.Name, invoke.FieldToken)) {
 			continue
@@ -94,41 +94,7 @@ func appendField(b []byte, name, value string) []byte {
 // skipped reports whether a call's field is not for the app: framing, what
 // belongs to one hop, and pillion's own.
 func skipped(name string, named []string) bool {
-	for _, own := range ownFields {
-		if strings.EqualFold(name, own) {
-			return true
-		}
-	}
-	if len(name) >= len(reserved) && strings.EqualFold(name[:len(reserved)], reserved) {
-		return true
-	}
-	for _, n := range named {
-		if strings.EqualFold(name, n) {
-			return true
-		}
-	}
-	return false
-}
-
-const reserved = "pillion-"
-
-var ownFields = [...]string{
-	"te", "host", "expect", "upgrade", "connection", "keep-alive", "content-length", "http2-settings",
-	"proxy-connection", "transfer-encoding", "proxy-authenticate", "proxy-authorization",
-}
-
-// nominated are the fields that a Connection line names.
-func nominated(fields invoke.Fields) []string {
-	var named []string
-	for i := range fields {
-		if !strings.EqualFold(fields[i].Name, "connection") {
-			continue
-		}
-		for name := range strings.SplitSeq(fields[i].Value, ",") {
-			named = append(named, strings.Trim(name, " \t"))
-		}
-	}
-	return named
+	return invoke.OfOneHop(name, named) || invoke.IsReserved(name) || strings.EqualFold(name, "expect")
 }
 
 // An answerHead is the head of an answer as it stands on the wire.

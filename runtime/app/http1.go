@@ -308,7 +308,7 @@ func contentLength(fields invoke.Fields) (int64, error) {
 
 func keepsAlive(head answerHead) bool {
 	alive := head.minor > 0
-	for _, name := range nominated(head.fields) {
+	for _, name := range invoke.Nominated(head.fields) {
 		switch {
 		case strings.EqualFold(name, "close"):
 			return false

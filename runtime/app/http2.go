@@ -309,7 +309,7 @@ func isTrailer(name string) bool {
 // headerOf are the call's fields for the app.
 func headerOf(h *handover) http.Header {
 	c := h.call
-	named := nominated(c.Fields)
+	named := invoke.Nominated(c.Fields)
 	header := make(http.Header, len(c.Fields)+2)
 	for _, f := range c.Fields {
 		if skipped(f.Name, named) || strings.EqualFold(f.Name, "trailer") {

@@ -33,16 +33,21 @@ var hopByHop = [...]string{
 // and each codec writes its own. It changes f in place and allocates nothing
 // unless there is a Connection line.
 func StripHopByHop(f *Fields) {
-	named := nominated(*f)
-	f.remove(func(name string) bool {
-		return isHopByHop(name) || strings.EqualFold(name, "content-length") ||
-			strings.EqualFold(name, "host") || contains(named, name)
-	})
+	named := Nominated(*f)
+	f.remove(func(name string) bool { return OfOneHop(name, named) })
+}
+
+// OfOneHop reports whether a line called name belongs to one connection only,
+// so that no codec may copy it: by its name, or because a Connection line names
+// it.
+func OfOneHop(name string, named []string) bool {
+	return isHopByHop(name) || strings.EqualFold(name, "content-length") ||
+		strings.EqualFold(name, "host") || contains(named, name)
 }
 
 // StripReserved removes the lines that only pillion itself may write.
 func StripReserved(f *Fields) {
-	f.remove(isReserved)
+	f.remove(IsReserved)
 }
 
 // cleanTrailers is f without the lines that may not cross a hop.
@@ -56,8 +61,8 @@ func cleanTrailers(f Fields) Fields {
 	return f
 }
 
-// nominated are the names that Connection lines list.
-func nominated(f Fields) []string {
+// Nominated are the names that Connection lines list.
+func Nominated(f Fields) []string {
 	var names []string
 	for i := range f {
 		if !strings.EqualFold(f[i].Name, "connection") {
@@ -90,7 +95,9 @@ func isHopByHop(name string) bool {
 	return false
 }
 
-func isReserved(name string) bool {
+// IsReserved reports whether a line called name is one that only pillion itself
+// may write.
+func IsReserved(name string) bool {
 	return len(name) >= len(reservedPrefix) && strings.EqualFold(name[:len(reservedPrefix)], reservedPrefix)
 }
 
