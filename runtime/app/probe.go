@@ -18,6 +18,9 @@ const (
 	probeTimeout = time.Second
 	probeOthers  = 200 * time.Millisecond
 	probesAtOnce = 16
+	// probeRest and maxProbeRest bound the wait for the rest of an answer.
+	probeRest    = 100 * time.Millisecond
+	maxProbeRest = 64 << 10
 )
 
 // An answer is what a port was found to speak.
@@ -85,12 +88,21 @@ func askOnce(ctx context.Context, p *place, at, words string) answer {
 	}
 	switch {
 	case strings.HasPrefix(string(head[:]), "HTTP/1."):
+		hearOut(c)
 		return answersHTTP1
 	case head[0] == 0 && head[3] == frameSettings && head[4]&^1 == 0 && head[5]|head[6]|head[7]|head[8] == 0:
 		return answersHTTP2
 	default:
 		return answersNothing
 	}
+}
+
+// hearOut reads the rest of an answer that is not needed. To close with it
+// unread would reset the connection, and simple servers print a traceback for
+// a client that does.
+func hearOut(c net.Conn) {
+	_ = c.SetReadDeadline(time.Now().Add(probeRest)) // fails only if closed
+	_, _ = io.CopyN(io.Discard, c, maxProbeRest)     // what does not come is not missed
 }
 
 // debuggers are processes whose sockets are never the app's.
