@@ -253,3 +253,23 @@ func TestRealProcessIsDetected(t *testing.T) {
 		t.Errorf("answer = %d %q from port %d", ans.Status, body, a.Port())
 	}
 }
+
+// Simple servers print a traceback for a client that resets its connection.
+func TestTheAppSeesNoResetWhenItIsAsked(t *testing.T) {
+	t.Parallel()
+	tr := new(tree)
+	ended := make(chan error, 16)
+	port := raw(t, func(c net.Conn) {
+		readUntil(c, "\r\n\r\n")
+		body := strings.Repeat("no", 2048)
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 501 Not Implemented\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, err := c.Read(make([]byte, 1))
+		ended <- err
+	})
+	tr.add(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(port)}, "orders", "orders serve")
+	runApp(t, app.Config{Command: true, Sockets: tr.read})
+	if err := <-ended; err != io.EOF {
+		t.Errorf("the app's connection ended with %v, want io.EOF", err)
+	}
+}
