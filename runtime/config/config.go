@@ -66,6 +66,10 @@ type Sidecar struct {
 	APIToken string
 	AppToken string
 
+	// HostIP is this machine's address as others are told it, from
+	// DAPR_HOST_IP. Empty: the one packets to elsewhere leave from.
+	HostIP string
+
 	// LogLevel is debug, info, warn, error. Empty: info. APILogging logs each
 	// call through a door.
 	LogLevel   string

@@ -54,6 +54,27 @@ type network struct {
 	invoker   *invoke.Invoker
 }
 
+// hostAddr is this machine's address, as the forwarded fields say it: what
+// DAPR_HOST_IP says, else the one packets to elsewhere would leave from, as
+// Dapr has it. Nothing is sent to find out: connecting a UDP socket only looks
+// at the routes, and 192.0.2.1 is nobody's (RFC 5737). The zero Addr is
+// loopback.
+func hostAddr(given string) netip.Addr {
+	if addr, err := netip.ParseAddr(given); err == nil {
+		return addr
+	}
+	conn, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:9")))
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer func() { _ = conn.Close() }() // nothing was sent
+	addr, ok := conn.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return addr.AddrPort().Addr().Unmap()
+}
+
 // announcing are those of the sources that others find an instance by.
 func announcing(sources []string) []string {
 	return slices.DeleteFunc(slices.Clone(sources), func(source string) bool { return source == sourceStatic })
@@ -88,7 +109,7 @@ func newNetwork(o networkOptions) (*network, error) {
 	n.invoker = invoke.New(invoke.Options{
 		Self: o.workload.ID(), Resolver: n.resolver, Mesh: n.transport, Local: o.local,
 		Hold: o.cfg.Hold, ResolveTimeout: o.cfg.ResolveTimeout, LAN: o.cfg.LAN,
-		HostName: name, Stages: o.stages, Logger: o.log,
+		HostAddr: hostAddr(o.cfg.HostIP), HostName: name, Stages: o.stages, Logger: o.log,
 	})
 	return n, nil
 }
