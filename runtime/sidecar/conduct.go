@@ -131,9 +131,7 @@ func (s *sidecar) awaitEnd(ctx context.Context) {
 	case <-s.process.Done():
 	case <-ctx.Done():
 		s.ending.phase(instance.Killing)
-		if err := s.process.Kill(); err != nil {
-			s.say(Notice{Kind: Warning, Text: err.Error()})
-		}
+		_ = s.process.Kill() // Wait has its error
 		<-s.process.Done()
 	}
 }
@@ -159,7 +157,7 @@ func (s *sidecar) farewell() error {
 	if s.process != nil {
 		exit, err := s.process.Wait()
 		if err != nil {
-			s.log.Warn("the guard was lost", "err", err)
+			s.say(Notice{Kind: Warning, Text: err.Error()})
 		}
 		s.outcome.exit, s.outcome.status, s.outcome.killed = exit.Code, exit.String(), exit.Killed
 		s.app.Exited(exit.String())

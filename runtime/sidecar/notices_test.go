@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
@@ -69,6 +70,30 @@ func TestTheLastLineSaysHowItEnded(t *testing.T) {
 				t.Error("it says that it stops an app that has ended")
 			}
 		})
+	}
+}
+
+func TestThatTheGuardWasKilledIsSaidInOneSentence(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	r := p.start(actServe, config.Sidecar{})
+	p.ready(r, "app")
+	r.awaitOutput("guard ")
+	_, rest, _ := strings.Cut(r.output(), "guard ")
+	line, _, _ := strings.Cut(rest, "\n")
+	guard, err := strconv.Atoi(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(guard, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if exit := r.end(); exit == 0 {
+		t.Error("exit 0")
+	}
+	n, _ := r.notice("guard")
+	if n.Kind != sidecar.Warning || n.Text != "the guard of the app was killed, and the app with it" {
+		t.Errorf("it says %q", n)
 	}
 }
 

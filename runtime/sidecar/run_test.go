@@ -72,6 +72,7 @@ func act(how string) {
 	go func() {
 		panic(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), mux)) //nolint:gosec // a test's app
 	}()
+	fmt.Printf("guard %d\n", os.Getppid())
 	for {
 		<-terms
 		fmt.Println("SIGTERM")
