@@ -170,7 +170,7 @@ func (s logShow) before(runs []logs.RunInfo) error {
 	}
 	if more := total - terminalTail; more > 0 {
 		again := append(append([]string{"pillion", "logs"}, s.o.again()...), "--tail", "all")
-		s.c.Err.Say(ui.NoMark, human.Count(int(more), "line")+" before these", shellCommand(again))
+		s.c.Err.Say(ui.NoMark, human.Count(more, "line")+" before these", shellCommand(again))
 	}
 	return nil
 }

@@ -196,7 +196,7 @@ func lostLines(run logs.RunInfo) string {
 	if run.LostLines == 0 {
 		return ""
 	}
-	return human.Count(int(run.LostLines), "line") + " not kept"
+	return human.Count(run.LostLines, "line") + " not kept"
 }
 
 // idle shows what is held unless the rule that replaces it may yet come.

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/pillion-dev/pillion/internal/human"
 )
 
 const (
@@ -283,7 +285,7 @@ func (c *cursor) missing(next int) {
 	}
 	what := "lines"
 	if first.lines > c.lines {
-		what = count(first.lines-c.lines, "line")
+		what = human.Count(first.lines-c.lines, "line")
 	}
 	at := first.time
 	if at.IsZero() {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/pillion-dev/pillion/internal/human"
 )
 
 // maxSpare is the largest buffer kept while there is nothing to do.
@@ -67,11 +69,11 @@ func (q *queue) sayGap(stamp []byte) {
 	if reason == "" {
 		reason = "the disk could not keep up"
 	}
-	what := count(q.lost.lines, "line")
+	what := human.Count(q.lost.lines, "line")
 	if q.lost.lines == 0 {
 		what = "part of a line"
 	}
-	text := fmt.Sprintf("%s (%s) not kept: %s", what, count(q.lost.bytes, "byte"), reason)
+	text := fmt.Sprintf("%s (%s) not kept: %s", what, human.Count(q.lost.bytes, "byte"), reason)
 	q.lost, q.inGap = loss{}, false
 	q.buf = appendRecord(q.buf, stamp, byte(Gap), []byte(text))
 }
@@ -94,14 +96,6 @@ func (q *queue) written(left int) {
 		q.spare = q.out[:0]
 	}
 	q.out = nil
-}
-
-// count is n things, in words.
-func count(n int64, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // A splitter makes records of one stream's bytes. It is an io.Writer that

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/filelock"
+	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/tls/identity"
 )
 
@@ -159,7 +160,7 @@ func (r *Run) Problem() string {
 	if r.queue.total == 0 {
 		return r.problem
 	}
-	return fmt.Sprintf("%s; %s not kept", r.problem, count(r.queue.total, "line"))
+	return fmt.Sprintf("%s; %s not kept", r.problem, human.Count(r.queue.total, "line"))
 }
 
 // Lost is how many lines could not be kept so far.
@@ -188,7 +189,7 @@ func (r *Run) Close(ctx context.Context) error {
 		}
 	}
 	if lost := r.Lost(); lost > 0 {
-		return fmt.Errorf("the log of %s is not complete: %s not kept", r.info.App, count(lost, "line"))
+		return fmt.Errorf("the log of %s is not complete: %s not kept", r.info.App, human.Count(lost, "line"))
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func tenths(d, unit time.Duration) string {
 // Size is n bytes: 37 bytes, 4.2kB, 42MB, in thousands.
 func Size(n int64) string {
 	if n < 1000 {
-		return Count(int(n), "byte")
+		return Count(n, "byte")
 	}
 	value, unit := float64(n)/1000, 0
 	for value >= 999.5 && unit < len("kMGTPE")-1 {
@@ -96,11 +96,11 @@ func Size(n int64) string {
 }
 
 // Count is n things: 1 call, 3 calls.
-func Count(n int, thing string) string {
+func Count[N int | int64](n N, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
-	return strconv.Itoa(n) + " " + thing + "s"
+	return strconv.FormatInt(int64(n), 10) + " " + thing + "s"
 }
 
 // Tilde shortens a path below the user's home folder to ~.
