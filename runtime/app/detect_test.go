@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -191,9 +193,32 @@ func TestWrongPortIsSaid(t *testing.T) {
 		t.Errorf("event = %v", rec.all()[0])
 	}
 	// It was only late.
-	serveOn(t, relisten(t, addr), said)
+	late := relisten(t, addr)
+	serveOn(t, late, said)
+	tr.add(late.Addr(), "notification-service", "")
 	waitFor(t, "ready", func() bool { return a.State() == discovery.Ready })
 	do(t, a, get("/"))
+}
+
+// A port that a stranger's program holds is not the app's, however open it is.
+func TestAStrangersPortIsNotTheApps(t *testing.T) {
+	t.Parallel()
+	stranger := listen(t)
+	var strangers atomic.Int64
+	serveOn(t, stranger, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { strangers.Add(1) }))
+	tr := new(tree)
+	listens := tr.opens(t, "tcp", "127.0.0.1:0", said)
+	a, rec := runApp(t, app.Config{Name: "orders", Port: portOf(stranger), Command: true, Sockets: tr.read})
+	if e := failed(t, a, get("/")); e.Reason != apperr.AppUnreachable || e.Reached != apperr.ReachedNo {
+		t.Errorf("error = %v, reached %s", e, e.Reached)
+	}
+	if n := strangers.Load(); n != 0 {
+		t.Errorf("the stranger got %d calls", n)
+	}
+	waitFor(t, "the event", func() bool { return len(rec.all()) > 0 })
+	if got, ok := rec.all()[0].(app.WrongPort); !ok || !slices.Equal(got.Listens, []uint16{listens}) {
+		t.Errorf("event = %v", rec.all()[0])
+	}
 }
 
 // An app whose detected port closes and opens again is the same app.
@@ -269,7 +294,7 @@ func TestTheAppSeesNoResetWhenItIsAsked(t *testing.T) {
 	})
 	tr.add(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(port)}, "orders", "orders serve")
 	runApp(t, app.Config{Command: true, Sockets: tr.read})
-	if err := <-ended; err != io.EOF {
+	if err := <-ended; !errors.Is(err, io.EOF) {
 		t.Errorf("the app's connection ended with %v, want io.EOF", err)
 	}
 }

@@ -155,7 +155,23 @@ func (w *watch) opened(ctx context.Context) bool {
 		return false
 	}
 	_ = c.Close() // that it opened is all we wanted to know
-	return w.becomeReady(at)
+	return w.isOurs() && w.becomeReady(at)
+}
+
+// isOurs reports whether the port given, which is open, may be the app's: a
+// stranger's program can hold it while the app listens elsewhere. An app whose
+// processes open nothing at all has somebody else listen for it, such as a
+// container's proxy; that is believed after a while.
+func (w *watch) isOurs() bool {
+	want := w.app.cfg.Port
+	if want == 0 || !w.detects() {
+		return true
+	}
+	sockets, err := w.app.cfg.Sockets()
+	if err != nil || slices.ContainsFunc(sockets, func(s Socket) bool { return s.Addr.Port() == want }) {
+		return true
+	}
+	return len(sockets) == 0 && time.Since(w.closedAt) >= wrongAfter
 }
 
 // becomeReady lets the calls go to at.
