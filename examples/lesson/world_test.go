@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -131,7 +132,7 @@ func (w *world) begin(s service) *running {
 	}
 	args = append(append(append(args, s.flags...), "--"), command...)
 	c := exec.Command(program("pillion"), args...)
-	c.Env, c.Dir = append(w.env[:len(w.env):len(w.env)], s.env...), dir
+	c.Env, c.Dir = append(slices.Clip(w.env), s.env...), dir
 	r := start(w.t, c)
 	r.app = s.app
 	w.t.Cleanup(func() { w.end(r) })

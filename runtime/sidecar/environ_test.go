@@ -30,7 +30,8 @@ func TestTheAppsEnvironmentIsOursAndDaprs(t *testing.T) {
 		want  map[string]string // "" for none
 	}{
 		"plain": {
-			config.Sidecar{}, []string{"COLOR=green"},
+			config.Sidecar{},
+			[]string{"COLOR=green"},
 			map[string]string{
 				"APP_ID": "app", "APP_PROTOCOL": "http", "APP_CHANNEL_ADDRESS": "127.0.0.1", "COLOR": "green",
 				"DAPR_HTTP_PORT": some, "DAPR_GRPC_PORT": some, "DAPR_HTTP_ENDPOINT": some, "DAPR_GRPC_ENDPOINT": some,
@@ -38,7 +39,8 @@ func TestTheAppsEnvironmentIsOursAndDaprs(t *testing.T) {
 			},
 		},
 		"nested in another run": {
-			config.Sidecar{AppID: "inner"}, []string{"APP_ID=outer", "DAPR_HTTP_PORT=1", "DAPR_HTTP_ENDPOINT=http://127.0.0.1:1"},
+			config.Sidecar{AppID: "inner"},
+			[]string{"APP_ID=outer", "DAPR_HTTP_PORT=1", "DAPR_HTTP_ENDPOINT=http://127.0.0.1:1"},
 			map[string]string{"APP_ID": "inner", "DAPR_HTTP_PORT": some, "DAPR_HTTP_ENDPOINT": some},
 		},
 		"a PORT of the user's stays without --app-port": {
@@ -51,7 +53,8 @@ func TestTheAppsEnvironmentIsOursAndDaprs(t *testing.T) {
 			config.Sidecar{AppPortAuto: true}, nil, map[string]string{"PORT": some, "APP_PORT": some},
 		},
 		"how the app is called": {
-			config.Sidecar{AppProtocol: "h2c", AppChannelAddress: "::1"}, nil,
+			config.Sidecar{AppProtocol: "h2c", AppChannelAddress: "::1"},
+			nil,
 			map[string]string{"APP_PROTOCOL": "h2c", "APP_CHANNEL_ADDRESS": "::1"},
 		},
 	} {

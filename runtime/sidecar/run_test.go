@@ -72,7 +72,7 @@ func act(how string) {
 	mux.HandleFunc("/release", func(http.ResponseWriter, *http.Request) { close(release) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
 	go func() {
-		panic(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), mux)) //nolint:gosec // a test's app
+		panic(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), mux))
 	}()
 	fmt.Printf("guard %d\n", os.Getppid())
 	for {

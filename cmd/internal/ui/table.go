@@ -201,36 +201,44 @@ func (t Table) stacked(theme *Theme) string {
 	var out strings.Builder
 	for _, row := range t.Rows {
 		out.WriteString(theme.Paint(tone(row, 0), t.value(theme, row, 0)) + "\n")
-		used := 0
+		below := stack{theme: theme}
 		for i := 1; i < len(t.Columns); i++ {
 			if leave := t.Columns[i].Leave; leave > 0 && leave < t.mostWanted() {
 				continue
 			}
-			text := t.value(theme, row, i)
-			if used > 0 && used+1+Cells(text) > theme.Width {
-				out.WriteByte('\n')
-				used = 0
-			}
-			if used == 0 {
-				out.WriteString("  ")
-				used = 2
-			} else {
-				out.WriteByte(' ')
-				used++
-			}
-			rows := fold(strings.Fields(text), theme.Width-used, max(1, theme.Width-2))
-			for at, part := range rows {
-				if at > 0 {
-					out.WriteString("\n  ")
-					used = 2
-				}
-				out.WriteString(theme.Paint(tone(row, i), part))
-				used += Cells(part)
-			}
+			below.add(tone(row, i), t.value(theme, row, i))
 		}
-		out.WriteByte('\n')
+		out.WriteString(below.out.String() + "\n")
 	}
 	return out.String()
+}
+
+// A stack is the indented rows below a key, filled from the left.
+type stack struct {
+	theme *Theme
+	out   strings.Builder
+	used  int // cells of the present row; 0 before it has begun
+}
+
+func (s *stack) add(tone Tone, text string) {
+	if s.used > 0 && s.used+1+Cells(text) > s.theme.Width {
+		s.out.WriteByte('\n')
+		s.used = 0
+	}
+	between := " "
+	if s.used == 0 {
+		between = "  "
+	}
+	s.out.WriteString(between)
+	s.used += len(between)
+	for at, part := range fold(strings.Fields(text), s.theme.Width-s.used, max(1, s.theme.Width-2)) {
+		if at > 0 {
+			s.out.WriteString("\n  ")
+			s.used = 2
+		}
+		s.out.WriteString(s.theme.Paint(tone, part))
+		s.used += Cells(part)
+	}
 }
 
 // mostWanted is the first of the two columns that would leave last.
