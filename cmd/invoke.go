@@ -87,6 +87,7 @@ pillion invoke todo-api tasks -d @task.json --timing`,
 	mesh.setting("peer", "", "<peer> a static peer, as [app-id=]host:port")
 	mesh.toggle("lan", "look on the local network, too")
 	mesh.setting("resolve-timeout", "", "<time> to look for an unknown name [1s]")
+	mesh.setting("hold", "", "<time> to wait for a known app [10s]")
 	dapr := group(cmd, "As dapr invoke")
 	dapr.text(&o.app, "app-id", "a", "<name> the app")
 	dapr.text(&o.method, "method", "m", "<method> the method")

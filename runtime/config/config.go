@@ -9,6 +9,9 @@ import (
 // A Sidecar is the configuration of one sidecar with its app. Its zero value
 // with an AppID is a working one.
 type Sidecar struct {
+	// Profile is the way to run it. The zero Profile is RunProfile.
+	Profile Profile
+
 	// AppID is the name other apps call this one by. Required. Derived is
 	// true if nobody chose it.
 	AppID   string

@@ -2,7 +2,8 @@ package config
 
 // A Profile is what differs between the ways to run a sidecar. `pillion run`
 // is safe by default; `pillion sidecar` is what tools start in daprd's place
-// (docs/adr, "Two ways to run").
+// (docs/adr, "Two ways to run"). The rows of what this version does not have
+// yet, such as metrics, wait for that command.
 type Profile struct {
 	// Name is the command: run or sidecar.
 	Name string

@@ -101,6 +101,9 @@ type sidecar struct {
 }
 
 func withDefaults(cfg config.Sidecar) config.Sidecar {
+	if cfg.Profile == (config.Profile{}) {
+		cfg.Profile = config.RunProfile()
+	}
 	if cfg.Namespace == "" {
 		cfg.Namespace = defaultNamespace
 	}

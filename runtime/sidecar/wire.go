@@ -172,7 +172,7 @@ func (s *sidecar) wire(context.Context) error {
 	s.doors = httpapi.New(httpapi.Config{
 		Invoke: s.net.invoker, Self: s.workload.ID(),
 		AllowedOrigins: s.cfg.AllowedOrigins, AllowedHosts: s.cfg.AllowedHosts,
-		AllowOtherUsers: s.cfg.AllowOtherUsers, APIToken: s.cfg.APIToken,
+		AllowOtherUsers: s.cfg.AllowOtherUsers || !s.cfg.Profile.OwnUserDoors, APIToken: s.cfg.APIToken,
 		NotReady: s.notReady, Metadata: s.metadata,
 		Shutdown: s.ask, APILog: s.apiLog(), Drain: doorDrain, Logger: s.log,
 	})
