@@ -249,7 +249,20 @@ func (x *exchange) ask(ctx context.Context, cancel context.CancelCauseFunc) (*in
 			Hint:  "--timeout gives it longer",
 		}
 	}
-	return answer, err
+	return answer, x.withAdvice(err)
+}
+
+// withAdvice says what to do about a time that is up. A caller that is no
+// person has set its own and knows.
+func (x *exchange) withAdvice(err error) error {
+	if !apperr.Is(err, apperr.DeadlineExceeded) {
+		return err
+	}
+	e := *apperr.From(err)
+	if e.Hint == "" {
+		e.Hint = "--timeout gives it longer; pillion logs " + x.call.Target.App + " may say what it does"
+	}
+	return &e
 }
 
 // timedOutAt is the hop a call hung in, if anybody knows.

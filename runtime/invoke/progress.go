@@ -136,11 +136,12 @@ func (p *progress) explain(ctx context.Context, c *Call, err *apperr.Error) *app
 		most = inApp // the callee's sidecar knows better
 	}
 	words, hop := most.where()
-	after := fmt.Sprintf("after %s, %s of it %s", short(total), short(min(took, total)), words)
+	spent := fmt.Sprintf("%s of it %s", short(min(took, total)), words)
 	return &apperr.Error{
 		Reason:  apperr.DeadlineExceeded,
-		What:    c.Target.App + " did not answer: time was up " + after,
-		Dapr:    "DEADLINE_EXCEEDED: context deadline exceeded " + after,
+		What:    c.Target.App + " did not answer within " + short(total),
+		Dapr:    "DEADLINE_EXCEEDED: context deadline exceeded after " + short(total) + ", " + spent,
+		Cause:   spent,
 		Hop:     hop,
 		Reached: reached, Instance: err.Instance, Err: err,
 	}
