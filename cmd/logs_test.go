@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -52,7 +53,8 @@ func keepRuns(t *testing.T, runs ...kept) (home string) {
 			r.Line(logs.Stream(line[0]), line[2:])
 		}
 		if k.live {
-			t.Cleanup(func() { _ = r.Close(t.Context()) })
+			// A test's context has ended when its clean-up runs; the run has not.
+			t.Cleanup(func() { _ = r.Close(context.WithoutCancel(t.Context())) })
 			continue
 		}
 		r.End(k.exit)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/runtime/config"
@@ -17,11 +18,18 @@ import (
 
 func text(port uint16) string { return strconv.Itoa(int(port)) }
 
-func removeAll(t *testing.T, paths ...string) {
-	t.Helper()
+// remove removes folders that the sidecar may be writing into meanwhile.
+func (r *run) remove(paths ...string) {
+	r.t.Helper()
+	limit, again := time.After(patience), time.NewTicker(5*time.Millisecond)
+	defer again.Stop()
 	for _, path := range paths {
-		if err := os.RemoveAll(path); err != nil {
-			t.Fatal(err)
+		for err := os.RemoveAll(path); err != nil; err = os.RemoveAll(path) {
+			select {
+			case <-again.C:
+			case <-limit:
+				r.t.Fatal(err)
+			}
 		}
 	}
 }

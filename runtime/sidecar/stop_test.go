@@ -166,7 +166,7 @@ func TestARunEndsAlthoughItsHomeAndRuntimeFolderAreGone(t *testing.T) {
 	p := newPlace(t)
 	r := p.start(actServe, config.Sidecar{})
 	p.ready(r, "app")
-	removeAll(t, p.home.Path, p.base)
+	r.remove(p.home.Path, p.base)
 	r.stop()
 	if exit := r.end(); exit != 0 {
 		t.Errorf("exit %d\n%v", exit, r.notices())
