@@ -1,9 +1,6 @@
 package invoke
 
-import (
-	"bytes"
-	"io"
-)
+import "io"
 
 // NewBody is rc as a Body. trailers, which may be nil, is asked only after Read
 // has returned io.EOF.
@@ -34,17 +31,56 @@ func (b *streamBody) Trailers() Fields {
 	return b.trailers()
 }
 
+// A WholeBody is a Body whose rest may be there already, so that a codec can
+// put it behind its head in one write and needs no goroutine to carry it.
+type WholeBody interface {
+	Body
+	// Whole returns all that is left to read, if that is there now and no
+	// trailers follow. It does not read: Read still gives the same bytes. They
+	// must not be changed and are good until Close, or until the call whose
+	// body it is has been answered or has failed.
+	Whole() (rest []byte, ok bool)
+}
+
+// Whole is what is left of b, if all of it is there now and no trailers follow;
+// nothing for a nil b. See WholeBody.
+func Whole(b Body) (rest []byte, ok bool) {
+	if b == nil {
+		return nil, true
+	}
+	if w, has := b.(WholeBody); has {
+		return w.Whole()
+	}
+	return nil, false
+}
+
 // BytesBody is data, which must not be changed any more, as a Body without
 // trailers. BytesBody(nil) is the empty body an Answer has when there is none.
 func BytesBody(data []byte) Body {
 	if len(data) == 0 {
 		return emptyBody{}
 	}
-	return NewBody(io.NopCloser(bytes.NewReader(data)), nil)
+	return &bytesBody{rest: data}
 }
+
+type bytesBody struct{ rest []byte }
+
+func (b *bytesBody) Read(p []byte) (int, error) {
+	if len(b.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+func (b *bytesBody) Close() error          { return nil }
+func (b *bytesBody) Trailers() Fields      { return nil }
+func (b *bytesBody) Whole() ([]byte, bool) { return b.rest, true }
 
 type emptyBody struct{}
 
 func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
 func (emptyBody) Close() error             { return nil }
 func (emptyBody) Trailers() Fields         { return nil }
+func (emptyBody) Whole() ([]byte, bool)    { return nil, true }
