@@ -68,6 +68,7 @@ func addRunFlags(cmd *cobra.Command, runFile *string) {
 	side.setting("allowed-hosts", "", "<list> host names it is called by, by commas")
 	side.toggle("allow-other-users", "other users of this machine may call it")
 	side.toggle("enable-api-logging", "a line for each call through it")
+	side.setting("read-buffer-size", "", "<size> of a request's head, at most [64Ki]")
 	side.setting("log-level", "", "<level> debug, info, warn or error [info]")
 	side.setting("resources-path", "", "<dir> Dapr resources [~/.pillion/resources]")
 	side.setting("config", "c", "<file> Dapr configuration")
@@ -90,7 +91,8 @@ func addDaprFlags(cmd *cobra.Command, runFile *string) {
 	old.setting("components-path", "d", "<dir> old name of --resources-path")
 	old.toggle("app-ssl", "old form of --app-protocol https")
 	old.text(runFile, "run-file", "f", "<file> of several apps; not in this version")
-	for _, name := range []string{"components-path", "app-ssl", "run-file"} {
+	old.setting("engine", "", "<name> who speaks HTTP: fast, or the Go library's standard [fast]")
+	for _, name := range []string{"components-path", "app-ssl", "run-file", "engine"} {
 		cmd.Flags().Lookup(name).Hidden = true
 	}
 	none := group(cmd, groupNone)
@@ -100,7 +102,6 @@ func addDaprFlags(cmd *cobra.Command, runFile *string) {
 		{"dapr-listen-addresses", ""},
 		{"unix-domain-socket", "u"},
 		{"max-body-size", ""},
-		{"read-buffer-size", ""},
 		{"app-health-check-path", ""},
 		{"app-health-probe-interval", ""},
 		{"app-health-probe-timeout", ""},
@@ -198,6 +199,7 @@ func runApp(ctx context.Context, c *ui.Console, run runFunc, r appRun) error {
 	hurry, stop := stopSignals(cancel, theatre.echoed)
 	defer stop()
 	exit, err := run(ctx, r.cfg, sidecar.Env{
+		Own:      true,
 		Home:     r.home,
 		Environ:  os.Environ(),
 		In:       c.In,

@@ -78,6 +78,14 @@ type Sidecar struct {
 	LogLevel   string
 	APILogging bool
 
+	// Engine is fast or standard: who speaks HTTP at the doors and to the app,
+	// pillion's own code or the Go library's, which is slower and there to
+	// compare with. Empty: fast.
+	Engine string
+	// ReadBuffer bounds the head of a request at a door, in bytes. Zero: 64 KiB,
+	// which is also the most that crosses the mesh.
+	ReadBuffer int64
+
 	// LogsPerRun and LogsTotal bound the kept logs, in bytes. Zero: the
 	// store's own limits.
 	LogsPerRun int64

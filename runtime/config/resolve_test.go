@@ -53,7 +53,7 @@ func TestResolveTakesEverySettingOfARun(t *testing.T) {
 		"dapr-http-port": {"3501"}, "dapr-grpc-port": {"-1"}, "dapr-internal-grpc-port": {"4000"},
 		"lan": {"true"}, "discovery": {"local,mdns"}, "peer": {"a=h:1", "h:2"},
 		"hold": {"0s"}, "grace": {"1m"}, "allowed-origins": {"https://a, https://b"},
-		"log-level": {"FATAL"}, "enable-api-logging": {"true"}, "resources-path": {"."}, "config": {"x"},
+		"engine": {"standard"}, "read-buffer-size": {"16Ki"}, "log-level": {"FATAL"}, "enable-api-logging": {"true"}, "resources-path": {"."}, "config": {"x"},
 	}, environment(map[string]string{"DAPR_API_TOKEN": "t1", "APP_API_TOKEN": "t2"}),
 		parse(t, "resolveTimeout: 2s\nlogs:\n  perRun: 8MiB\n  total: 1GB\nallowedHosts: [dev.box]\nstartHold: 2m\n"))
 	if err != nil {
@@ -66,6 +66,7 @@ func TestResolveTakesEverySettingOfARun(t *testing.T) {
 		ResolveTimeout: 2 * time.Second, Hold: NoWait, StartHold: 2 * time.Minute, Grace: time.Minute,
 		AllowedOrigins: []string{"https://a", "https://b"}, AllowedHosts: []string{"dev.box"},
 		APIToken: "t1", AppToken: "t2", LogLevel: "error", APILogging: true,
+		Engine: "standard", ReadBuffer: 16 << 10,
 		LogsPerRun: 8 << 20, LogsTotal: 1e9, ResourcesPaths: []string{"."}, ConfigFile: "x",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -113,10 +114,12 @@ func TestValidateReportsEverythingWrong(t *testing.T) {
 	bad.Discovery, bad.Peers = []string{"mdsn"}, []string{"no port"}
 	bad.AppChannelAddress = "127.0.0.1:80"
 	bad.HTTPPort, bad.GRPCPort, bad.AppPort = 3500, 3500, 3500
+	bad.Engine, bad.ReadBuffer = "quick", 1<<20
 	bad.Grace, bad.Hold = -1, 48*time.Hour
 	bad.ResourcesPaths, bad.ConfigFile = []string{"/does/not/exist"}, "/nor/does/this"
 	err = bad.Validate()
 	for _, want := range []string{
+		`--engine: "quick" is not one of fast, standard`, `--read-buffer-size: 1048576 bytes is not between 1Ki and 64Ki`,
 		`--app-id: "-x-" is not an app ID`, `--namespace: "a b"`, `--app-protocol: "htp" is not one of http`,
 		"did you mean http?", `--log-level: "loud"`, `--discovery: "mdsn"`, "did you mean mdns?",
 		`--peer: peer "no port" is not [app-id=]host:port`, "--app-channel-address",

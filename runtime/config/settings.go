@@ -62,6 +62,8 @@ var settings = []setting{
 	{env: "APP_API_TOKEN", set: text(func(c *Sidecar) *string { return &c.AppToken })},
 	{flag: "log-level", key: "logLevel", set: setLogLevel},
 	{flag: "enable-api-logging", key: "enableApiLogging", set: boolean(func(c *Sidecar) *bool { return &c.APILogging })},
+	{flag: "engine", set: text(func(c *Sidecar) *string { return &c.Engine })},
+	{flag: "read-buffer-size", set: size(func(c *Sidecar) *int64 { return &c.ReadBuffer })},
 	{key: "logs.perRun", set: size(func(c *Sidecar) *int64 { return &c.LogsPerRun })},
 	{key: "logs.total", set: size(func(c *Sidecar) *int64 { return &c.LogsTotal })},
 	{flag: "components-path", set: texts(func(c *Sidecar) *[]string { return &c.ResourcesPaths })},

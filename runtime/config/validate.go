@@ -19,6 +19,7 @@ var (
 	protocols = []string{"http", "https", "h2c", "grpc", "grpcs"}
 	sources   = []string{"local", "mdns", "static"}
 	levels    = []string{"debug", "info", "warn", "error"}
+	engines   = []string{"fast", "standard"}
 )
 
 // maxGrace bounds the waits: longer is a mistake with the unit.
@@ -37,6 +38,8 @@ func (c Sidecar) Validate() error {
 	add(marked("--namespace", identity.CheckNamespace(c.Namespace)))
 	add(word("--app-protocol", c.AppProtocol, protocols))
 	add(word("--log-level", c.LogLevel, levels))
+	add(word("--engine", c.Engine, engines))
+	add(checkReadBuffer(c.ReadBuffer))
 	for _, s := range c.Discovery {
 		add(word("--discovery", s, sources))
 	}
@@ -70,6 +73,19 @@ func word(where, s string, known []string) error {
 		e.Hint = "did you mean " + meant + "?"
 	}
 	return e
+}
+
+// The heads that a door may be told to take.
+const (
+	leastReadBuffer = 1 << 10
+	mostReadBuffer  = 64 << 10
+)
+
+func checkReadBuffer(n int64) error {
+	if n == 0 || n >= leastReadBuffer && n <= mostReadBuffer {
+		return nil
+	}
+	return usage("--read-buffer-size", fmt.Errorf("%d bytes is not between 1Ki and 64Ki", n))
 }
 
 func checkAddress(s string) error {

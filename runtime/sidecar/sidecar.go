@@ -28,6 +28,9 @@ import (
 
 // Env is what a sidecar gets from the process it runs in.
 type Env struct {
+	// Own is true if the process is there for this sidecar alone: its cores
+	// and its garbage collection are set for it then.
+	Own bool
 	// Home is the folder of authority, logs and configuration.
 	Home config.Home
 	// Environ is the environment, as os.Environ has it.
@@ -147,6 +150,9 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 		}
 	}
 	tasks = append(tasks, s.net.tasks()...)
+	if s.env.Own {
+		tasks = append(tasks, lifecycle.Task{Name: "process", Run: s.tune})
+	}
 	err := lifecycle.Run(context.WithoutCancel(ctx), tasks...)
 	s.closeRecord(ctx)
 	return s.outcome.exit, err
