@@ -22,13 +22,14 @@ var layers = [][]string{
 	{"tls/sentry"},
 	{"tls/mtls"},
 	{"runtime/invoke", "runtime/state", "runtime/supervisor", "runtime/instance"},
-	{"runtime/mesh", "runtime/app", "runtime/access"},
+	{"runtime/h1", "runtime/h2"},
+	{"runtime/mesh", "runtime/app", "runtime/access", "runtime/external"},
 	{"runtime/httpapi", "runtime/grpcapi", "discovery/*", "runtime/state/*", "runtime/kubernetes"},
 	{"runtime/sidecar"},
 	{"cmd/internal/ui"},
 	{"cmd"},
 	{"."},
-	{"examples/*/*", "examples/*/*/*", "scripts/*", "internal/*/*"},
+	{"examples/*/*", "examples/*/*/*", "scripts/*", "scripts/*/*", "internal/*/*"},
 }
 
 // only says which packages may import a library that must stay in its room.
