@@ -151,9 +151,17 @@ type Call struct {
 	Timing *Timing
 }
 
+// EmptyPhrase is the Phrase of an Answer that came with an empty one. No other
+// phrase begins with a blank.
+const EmptyPhrase = " "
+
 // An Answer is one exchange's final response.
 type Answer struct {
 	Status int
+	// Phrase is the reason phrase the app gave, where it is not the usual one
+	// (http.StatusText). EmptyPhrase says that it gave an empty one; "" says
+	// nothing, and a door writes the usual one.
+	Phrase string
 	// Major is the HTTP version the app answered with.
 	Major  int
 	Fields Fields
