@@ -29,6 +29,7 @@ var layers = [][]string{
 	{"cmd/internal/ui"},
 	{"cmd"},
 	{"."},
+	{"scripts/internal/*"},
 	{"examples/*/*", "examples/*/*/*", "scripts/*", "scripts/*/*", "internal/*/*"},
 }
 
