@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -88,7 +89,22 @@ func writeGRPC(w http.ResponseWriter, code uint32, message string, e *apperr.Err
 	h.Set("Content-Type", "application/grpc")
 	h.Set("Grpc-Status", strconv.FormatUint(uint64(code), 10))
 	h.Set("Grpc-Message", percentEncoded(message))
+	if e != nil {
+		h.Set("Grpc-Status-Details-Bin", base64.RawStdEncoding.EncodeToString(e.StatusProto(code, message)))
+	}
 	w.WriteHeader(http.StatusOK)
+}
+
+// grpcTrailers are e behind an answer that has begun.
+func grpcTrailers(e *apperr.Error) invoke.Fields {
+	code, message := e.Reason.GRPC(), e.Message()
+	return invoke.Fields{
+		{Name: "Grpc-Status", Value: strconv.FormatUint(uint64(code), 10)},
+		{Name: "Grpc-Message", Value: percentEncoded(message)},
+		{Name: "Grpc-Status-Details-Bin", Value: base64.RawStdEncoding.EncodeToString(e.StatusProto(code, message))},
+		{Name: invoke.FieldError, Value: string(e.Reason)},
+		{Name: invoke.FieldHop, Value: string(e.At())},
+	}
 }
 
 // percentEncoded is a gRPC message as it may stand in a field: printable ASCII

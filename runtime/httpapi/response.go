@@ -88,13 +88,23 @@ func (x *exchange) copyBody(a *invoke.Answer) {
 			return
 		}
 		if err != nil {
-			x.d.log.Debug("answer broke off", "app", a.Peer.App(), "instance", a.Instance, "err", err)
-			panic(http.ErrAbortHandler)
+			x.cut(a, err)
+			return
 		}
 		if n > 0 && x.rc.Flush() != nil {
 			return
 		}
 	}
+}
+
+// cut ends an answer that broke off. A gRPC client is given the status, which
+// says more than a reset; nobody else can be told.
+func (x *exchange) cut(a *invoke.Answer, err error) {
+	x.d.log.Debug("answer broke off", "app", a.Peer.App(), "instance", a.Instance, "err", err)
+	if !isGRPC(x.r) || x.r.ProtoMajor != 2 || a.Length >= 0 {
+		panic(http.ErrAbortHandler)
+	}
+	x.trailers(grpcTrailers(apperr.From(err)))
 }
 
 func (x *exchange) trailers(fields invoke.Fields) {
