@@ -100,7 +100,9 @@ func (b *streamBody) Read(p []byte) (int, error) {
 		}
 	case err != nil:
 		b.mu.Lock()
-		b.failed = &bodyError{err: err}
+		if !b.asked { // else the stream had failed before
+			b.failed = &bodyError{err: err}
+		}
 		b.mu.Unlock()
 	}
 	return n, err
