@@ -272,7 +272,7 @@ func (l *links) request(ctx context.Context, cc *link, h *handover, body *stream
 	// An opaque URL is the one way to send the target's bytes as they are.
 	target := &url.URL{Scheme: scheme, Host: cc.host, Opaque: "//" + cc.host + c.Path}
 	req := (&http.Request{
-		Method: c.Verb, URL: target, Host: cc.host, Header: headerOf(h),
+		Method: c.Verb, URL: target, Host: cc.host, Header: headerOf(ctx, h),
 		Proto: "HTTP/2.0", ProtoMajor: 2,
 	}).WithContext(ctx)
 	switch {
@@ -307,7 +307,7 @@ func isTrailer(name string) bool {
 }
 
 // headerOf are the call's fields for the app.
-func headerOf(h *handover) http.Header {
+func headerOf(ctx context.Context, h *handover) http.Header {
 	c := h.call
 	named := invoke.Nominated(c.Fields)
 	header := make(http.Header, len(c.Fields)+2)
@@ -327,8 +327,11 @@ func headerOf(h *handover) http.Header {
 	if c.Expect && c.Body != nil {
 		header["Expect"] = []string{"100-continue"}
 	}
-	if strings.HasPrefix(c.Fields.Get("content-type"), "application/grpc") {
+	if isGRPC(c) {
 		header["Te"] = []string{"trailers"} // gRPC servers demand it
+		if left := grpcTimeout(ctx); left != "" {
+			header["Grpc-Timeout"] = []string{left}
+		}
 	}
 	return header
 }
