@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -116,7 +117,13 @@ func grpcTimeout(s string) (time.Duration, bool) {
 	}
 	n, err := strconv.ParseUint(s[:len(s)-1], 10, 32)
 	unit, ok := units[s[len(s)-1]]
-	return time.Duration(n) * unit, err == nil && ok
+	if err != nil || !ok {
+		return 0, false
+	}
+	if time.Duration(n) > math.MaxInt64/unit {
+		return math.MaxInt64, true // eight digits of hours are more than there is
+	}
+	return time.Duration(n) * unit, true
 }
 
 // An exchange is one request under way, between net/http and invoke.
