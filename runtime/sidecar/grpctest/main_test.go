@@ -1,0 +1,47 @@
+// Package grpctest_test holds the proxy to what gRPC promises: clients and
+// servers of grpc-go, with two real sidecars and their mutual TLS between them.
+// Every test runs through both doors of the caller's sidecar, to an app in
+// clear text and to one with TLS.
+package grpctest_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// pillion is the program that TestMain built, and shared the sidecars that most
+// tests use, a machine for each engine.
+var (
+	pillion string
+	shared  []*machine
+)
+
+func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "pillion-grpctest-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // a temporary folder
+	pillion = os.Getenv("GRPCTEST_PILLION")
+	if pillion == "" {
+		pillion = filepath.Join(dir, "pillion")
+		build := exec.Command("go", "build", "-o", pillion, "github.com/pillion-dev/pillion")
+		build.Stdout, build.Stderr = os.Stderr, os.Stderr
+		if err := build.Run(); err != nil {
+			fmt.Fprintln(os.Stderr, "build pillion:", err)
+			return 1
+		}
+	}
+	for _, engine := range []string{"fast", "standard"} {
+		m := &machine{dir: filepath.Join(dir, engine), engine: engine}
+		shared = append(shared, m)
+		defer m.stop()
+	}
+	return m.Run()
+}
