@@ -146,3 +146,23 @@ func BenchmarkFirstLookup(b *testing.B) {
 		}
 	}
 }
+
+func TestTheMeshSocketIsFoundByTheAddress(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	s := local.New(dir, local.Options{})
+	reg := run(t, dir, rundir.Entry{App: "orders", Mesh: mesh("127.0.0.1:4001"), MeshSocket: "/run/x.mesh"})
+	run(t, dir, rundir.Entry{App: "stock", Mesh: mesh("127.0.0.1:4002")})
+	if got := s.Socket(netip.MustParseAddrPort("127.0.0.1:4001")); got != "/run/x.mesh" {
+		t.Errorf("the socket is %q", got)
+	}
+	if got := s.Socket(netip.MustParseAddrPort("127.0.0.1:4002")); got != "" {
+		t.Errorf("an instance without one has %q", got)
+	}
+	if err := reg.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Socket(netip.MustParseAddrPort("127.0.0.1:4001")); got != "" {
+		t.Errorf("after its end there is %q", got)
+	}
+}

@@ -22,6 +22,9 @@ type Entry struct {
 	State string `json:"state"`
 	// Mesh are the addresses of the mesh listener, best first.
 	Mesh []netip.AddrPort `json:"mesh"`
+	// MeshSocket is a Unix socket with the same listener behind it, for callers
+	// on this machine. Empty if there is none.
+	MeshSocket string `json:"meshSocket,omitempty"`
 	// NetNS is the inode of the network namespace the addresses belong to; 0
 	// where there is none.
 	NetNS    uint64 `json:"netns,omitempty"`

@@ -19,6 +19,7 @@ const (
 	lockExt   = ".lock"
 	entryExt  = ".json"
 	socketExt = ".sock"
+	meshExt   = ".mesh"
 	tempExt   = ".tmp"
 	sweepLock = "sweep.lock"
 
@@ -144,8 +145,10 @@ func (d *Dir) sweep(ids map[string]bool, alive []Entry) {
 // entry whose lock is on its way out. Leftovers are swept by the next reader.
 func (d *Dir) remove(id string) {
 	_ = os.Remove(d.file(id, entryExt))
-	_ = os.Remove(d.file(id, socketExt))
-	_ = os.Remove(d.shortSocket(id))
+	for _, ext := range []string{socketExt, meshExt} {
+		_ = os.Remove(d.file(id, ext))
+		_ = os.Remove(d.shortSocket(id, ext))
+	}
 	_ = os.Remove(d.file(id, lockExt))
 }
 
@@ -166,7 +169,7 @@ func split(name string) (id, ext string, ok bool) {
 	ext = filepath.Ext(name)
 	id = strings.TrimSuffix(name, ext)
 	switch ext {
-	case lockExt, entryExt, socketExt:
+	case lockExt, entryExt, socketExt, meshExt:
 		return id, ext, IsID(id)
 	}
 	return "", "", false

@@ -74,7 +74,7 @@ func (d *Dir) Register(entry Entry) (*Registration, error) {
 	if err := d.ensure(); err != nil {
 		return nil, err
 	}
-	socket, err := d.socket(entry.ID)
+	socket, err := d.socket(entry.ID, socketExt)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +108,12 @@ func (r *Registration) Entry() Entry {
 func (r *Registration) SocketMoved() bool {
 	e := r.Entry()
 	return e.Socket != r.dir.file(e.ID, socketExt)
+}
+
+// MeshSocket is the path for the mesh's socket, in a folder that exists. Its
+// owner opens it and says so in the entry; it is removed with the instance.
+func (r *Registration) MeshSocket() (string, error) {
+	return r.dir.socket(r.Entry().ID, meshExt)
 }
 
 // Update changes the entry and writes it. ID, socket and lock stay what they are.
@@ -188,7 +194,7 @@ func (r *Registration) Check() (restored bool, err error) {
 	if err := r.dir.ensure(); err != nil {
 		return false, err
 	}
-	if _, err := r.dir.socket(r.entry.ID); err != nil { // its folder may be another one
+	if _, err := r.dir.socket(r.entry.ID, socketExt); err != nil { // its folder may be another one
 		return false, err
 	}
 	if whole {
@@ -250,13 +256,13 @@ func (d *Dir) write(entry Entry) error {
 	return nil
 }
 
-// socket is the path of id's control socket, in a folder that exists.
-func (d *Dir) socket(id string) (string, error) {
-	path := d.file(id, socketExt)
+// socket is the path of one of id's sockets, in a folder that exists.
+func (d *Dir) socket(id, ext string) (string, error) {
+	path := d.file(id, ext)
 	if len(path) <= maxSocket {
 		return path, nil
 	}
-	path = d.shortSocket(id)
+	path = d.shortSocket(id, ext)
 	for _, dir := range []string{shortBase(), filepath.Dir(path)} {
 		if err := ensurePrivate(dir, 0o022); err != nil {
 			return "", err
@@ -267,9 +273,9 @@ func (d *Dir) socket(id string) (string, error) {
 
 // shortSocket is id's socket outside of the folder. Two folders of this user
 // do not meet there.
-func (d *Dir) shortSocket(id string) string {
+func (d *Dir) shortSocket(id, ext string) string {
 	sum := sha256.Sum256([]byte(d.path))
-	return filepath.Join(shortBase(), "s"+hex.EncodeToString(sum[:6]), id+socketExt)
+	return filepath.Join(shortBase(), "s"+hex.EncodeToString(sum[:6]), id+ext)
 }
 
 func newID() string {

@@ -517,3 +517,28 @@ func BenchmarkVersion(b *testing.B) {
 		_ = dir.Version()
 	}
 }
+
+func TestTheMeshSocketGoesWithItsInstance(t *testing.T) {
+	t.Parallel()
+	dir := open(t, t.TempDir())
+	reg, err := dir.Register(rundir.Entry{App: "orders"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := reg.MeshSocket()
+	if err != nil || filepath.Ext(path) != ".mesh" || path == reg.Entry().Socket {
+		t.Fatalf("the mesh's socket is %s, %v", path, err)
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := entries(t, dir); len(got) != 1 {
+		t.Errorf("with the socket there are %d instances", len(got))
+	}
+	if err := reg.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is left: %v", err)
+	}
+}
