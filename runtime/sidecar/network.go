@@ -47,6 +47,7 @@ type network struct {
 	key       []byte // of the server names
 	workload  *mtls.Workload
 	resolver  *discovery.Resolver
+	folder    *local.Source // nil unless it is a source
 	seen      *discovery.Seen
 	multicast *mdns.Service  // nil unless it is a source
 	peers     *static.Source // nil unless it is a source
@@ -102,6 +103,7 @@ func newNetwork(o networkOptions) (*network, error) {
 		TLS: func(want identity.ID, key discovery.Key) *tls.Config {
 			return o.workload.Client(want, discovery.Label(n.key, key), mesh.ALPN)
 		},
+		Dial:    n.dial,
 		Expires: func() time.Time { return o.workload.Leaf().NotAfter },
 		Logger:  o.log,
 	})
@@ -145,7 +147,8 @@ func (n *network) find(o networkOptions) error {
 func (n *network) source(name string, o networkOptions) (discovery.Source, error) {
 	switch name {
 	case sourceLocal:
-		return local.New(o.place.folder, local.Options{NetNS: rundir.NetNS()}), nil
+		n.folder = local.New(o.place.folder, local.Options{NetNS: rundir.NetNS()})
+		return n.folder, nil
 	case sourceMDNS:
 		multicast, err := mdns.New(mdns.Options{
 			Key: o.place.authority.DiscoveryKey(), Dir: o.place.folder.Path(), LAN: o.cfg.LAN, NetNS: rundir.NetNS(), Logger: o.log, Warn: o.warn,
@@ -161,6 +164,20 @@ func (n *network) source(name string, o networkOptions) (discovery.Source, error
 	return nil, &apperr.Error{
 		Reason: apperr.Usage, What: "no discovery source " + name, Hint: "local, mdns and static are known",
 	}
+}
+
+// dial connects to a mesh listener: by its Unix socket if it is on this machine
+// and has one that answers, else by its address.
+func (n *network) dial(ctx context.Context, addr string) (net.Conn, error) {
+	var dialer net.Dialer
+	if at, err := netip.ParseAddrPort(addr); err == nil && n.folder != nil {
+		if path := n.folder.Socket(at); path != "" {
+			if conn, err := dialer.DialContext(ctx, "unix", path); err == nil {
+				return conn, nil
+			}
+		}
+	}
+	return dialer.DialContext(ctx, "tcp", addr)
 }
 
 func (n *network) static(given []string) (discovery.Source, error) {

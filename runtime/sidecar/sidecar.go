@@ -78,6 +78,7 @@ type sidecar struct {
 
 	http, grpc door
 	meshLn     net.Listener
+	meshSocket net.Listener // the same for callers on this machine; nil without
 
 	workload     *mtls.Workload
 	registration *rundir.Registration
@@ -142,6 +143,11 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 		{Name: "expiry", Run: s.noteExpiry},
 		{Name: "log", Run: s.watchLog},
 	}
+	if s.meshSocket != nil {
+		tasks = append(tasks, lifecycle.Task{Name: "mesh socket", Run: func(parts context.Context) error {
+			return s.server.Serve(parts, s.meshSocket)
+		}})
+	}
 	for _, d := range []door{s.http, s.grpc} {
 		for _, ln := range d.listeners {
 			tasks = append(tasks, lifecycle.Task{Name: "door " + ln.Addr().String(), Run: func(parts context.Context) error {
@@ -167,7 +173,7 @@ func (s *sidecar) release(ctx context.Context) {
 	if s.net != nil {
 		s.net.close()
 	}
-	for _, ln := range append(append([]net.Listener{s.meshLn}, s.http.listeners...), s.grpc.listeners...) {
+	for _, ln := range append(append([]net.Listener{s.meshLn, s.meshSocket}, s.http.listeners...), s.grpc.listeners...) {
 		if ln != nil {
 			_ = ln.Close() // closed by who served it
 		}

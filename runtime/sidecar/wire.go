@@ -83,7 +83,7 @@ func (s *sidecar) identify(ctx context.Context) error {
 
 // register makes the instance visible to others on this machine. Its mesh
 // listener is bound already, so that whoever sees it can call it.
-func (s *sidecar) register(context.Context) error {
+func (s *sidecar) register(ctx context.Context) error {
 	addrs, err := meshAddrs(s.meshLn)
 	if err != nil {
 		return err
@@ -100,7 +100,27 @@ func (s *sidecar) register(context.Context) error {
 		Discovery:   announcing(s.cfg.Discovery),
 		CertExpires: s.workload.Leaf().NotAfter,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	s.openMeshSocket(ctx)
+	return nil
+}
+
+// openMeshSocket opens the mesh to callers on this machine by a Unix socket,
+// which costs half of a loopback connection. Without it they take that.
+func (s *sidecar) openMeshSocket(ctx context.Context) {
+	path, err := s.registration.MeshSocket()
+	if err == nil {
+		var lc net.ListenConfig
+		s.meshSocket, err = lc.Listen(ctx, "unix", path)
+	}
+	if err == nil {
+		err = s.registration.Update(func(e *rundir.Entry) { e.MeshSocket = path })
+	}
+	if err != nil {
+		s.log.Debug("no socket for the mesh: callers on this machine use its port", "err", err)
+	}
 }
 
 func (s *sidecar) workingFolder() string {
@@ -160,7 +180,11 @@ func (s *sidecar) wire(context.Context) error {
 		Expires: func() time.Time { return s.workload.Leaf().NotAfter },
 	})
 	labels := labelsOf(tlsKey(s.place), own)
-	s.meshLn = tlsListener{s.meshLn, s.workload.Server(mtls.ServerOptions{Labels: labels, NextProtos: []string{mesh.ALPN}})}
+	speak := s.workload.Server(mtls.ServerOptions{Labels: labels, NextProtos: []string{mesh.ALPN}})
+	s.meshLn = tlsListener{s.meshLn, speak}
+	if s.meshSocket != nil {
+		s.meshSocket = tlsListener{s.meshSocket, speak}
+	}
 	var err error
 	s.net, err = newNetwork(networkOptions{
 		cfg: s.cfg, place: s.place, workload: s.workload, local: s.app, stages: stages, log: s.log,
@@ -199,7 +223,7 @@ func (s *sidecar) launch(ctx context.Context) error {
 	return s.registration.Update(func(e *rundir.Entry) { e.AppPID = pid })
 }
 
-// tlsListener is a TCP listener whose connections speak TLS as cfg says. The
+// tlsListener is a listener whose connections speak TLS as cfg says. The
 // handshake is the mesh server's to make, in its own time.
 type tlsListener struct {
 	net.Listener
