@@ -139,81 +139,73 @@ func withDefaults(cfg Config) Config {
 // there. It waits while the app cannot take the call, within the limits; an
 // app that is not the caller's only choice is not waited for.
 func (a *App) Serve(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
-	t := &trip{call: c, began: time.Now()}
-	if err := a.gate.begin(); err != nil {
+	h := &handover{app: a, call: c, token: a.cfg.Token, began: time.Now()}
+	through, err := a.gate.begin()
+	if err != nil {
 		closeBody(c)
-		return nil, a.explain(ctx, t, err)
+		return nil, a.explain(ctx, h, err)
 	}
 	a.open.Add(1)
-	t.ticket.cost, t.ticket.only = holdCost(c), c.Only
-	ans, err := a.carry(ctx, t)
+	ans, err := a.carry(ctx, h, through)
 	a.gate.answered()
 	if err != nil {
 		a.open.Add(-1)
 		a.crew.closeBody(c)
-		return nil, a.explain(ctx, t, err)
+		return nil, a.explain(ctx, h, err)
 	}
 	return ans, nil
 }
 
-// A trip is one call on its way to the app.
-type trip struct {
-	call   *invoke.Call
-	ticket ticket
-	began  time.Time
-	held   time.Duration
-	sent   time.Time // when it was handed on; zero before
-	wrote  atomic.Bool
-}
-
-// carry takes the call through hold and concurrency to the app. A refused
-// connection proves that the app saw nothing, so the call goes back to its
-// place in the queue.
-func (a *App) carry(ctx context.Context, t *trip) (*invoke.Answer, error) {
+// carry takes the call through hold and concurrency to the app; with through
+// it has passed the hold. A refused connection proves that the app saw nothing,
+// so the call goes back to its place in the queue.
+func (a *App) carry(ctx context.Context, h *handover, through bool) (*invoke.Answer, error) {
 	for {
-		waits := time.Now()
-		err := a.gate.enter(ctx, &t.ticket)
-		if waited := time.Since(waits); waited > time.Millisecond {
-			t.held += waited
+		if !through {
+			if err := a.wait(ctx, h); err != nil {
+				return nil, err
+			}
 		}
-		if err != nil {
-			return nil, err
+		through = false
+		ans, err := a.take(ctx, h)
+		if err == nil {
+			a.gate.pass(&h.ticket)
+			a.note(h, ans)
+			return ans, nil
 		}
-		ans, err := a.take(ctx, t)
-		if refused := new(closedError); errors.As(err, &refused) {
+		refused, closed := errors.AsType[*closedError](err)
+		if closed {
 			a.log.Debug("app port closed", "app", a.cfg.Name, "err", err)
 			if refused.spot == a.place.spot() {
 				a.gate.lost()
 			}
-			a.gate.pass(&t.ticket)
-			continue
 		}
-		a.gate.pass(&t.ticket)
-		if err == nil {
-			a.note(t, ans)
+		a.gate.pass(&h.ticket)
+		if !closed {
+			return nil, err
 		}
-		return ans, err
 	}
+}
+
+// wait holds the call until the app may get it.
+func (a *App) wait(ctx context.Context, h *handover) error {
+	h.ticket.cost, h.ticket.only = holdCost(h.call), h.call.Only
+	waits := time.Now()
+	err := a.gate.enter(ctx, &h.ticket)
+	if waited := time.Since(waits); waited > time.Millisecond {
+		h.held += waited
+	}
+	return err
 }
 
 // take waits for a slot and makes the exchange. The slot is held until the
 // answer's body has ended.
-func (a *App) take(ctx context.Context, t *trip) (*invoke.Answer, error) {
-	if err := a.slots.acquire(ctx, func() { a.gate.pass(&t.ticket) }); err != nil {
+func (a *App) take(ctx context.Context, h *handover) (*invoke.Answer, error) {
+	if err := a.slots.acquire(ctx, func() { a.gate.pass(&h.ticket) }); err != nil {
 		return nil, err
 	}
-	t.sent = time.Now()
-	h := handover{call: t.call, token: a.cfg.Token, wrote: func() {
-		t.wrote.Store(true)
-		if t.call.Reached != nil {
-			t.call.Reached()
-		}
-		a.gate.pass(&t.ticket)
-	}, ended: func() {
-		a.slots.release()
-		a.open.Add(-1)
-	}}
-	ans, err := a.exchange(ctx, &h)
+	h.sent = time.Now()
+	ans, err := a.exchange(ctx, h)
 	if err != nil {
 		a.slots.release()
 	}
@@ -228,16 +220,17 @@ func (a *App) exchange(ctx context.Context, h *handover) (*invoke.Answer, error)
 	}
 	ans, err := a.pool.exchange(ctx, h)
 	if err == errChoseHTTP2 { //nolint:errorlint // our own sentinel, never wrapped
+		a.place.choseHTTP2.Store(true)
 		return a.links.exchange(ctx, h)
 	}
 	return ans, err
 }
 
-func (a *App) note(t *trip, ans *invoke.Answer) {
-	ans.Attempts = max(t.call.Attempt, 1)
-	if timing := t.call.Timing; timing != nil {
-		timing.Held += t.held
-		timing.App = time.Since(t.sent)
+func (a *App) note(h *handover, ans *invoke.Answer) {
+	ans.Attempts = max(h.call.Attempt, 1)
+	if timing := h.call.Timing; timing != nil {
+		timing.Held += h.held
+		timing.App = time.Since(h.sent)
 	}
 }
 

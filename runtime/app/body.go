@@ -1,9 +1,7 @@
 package app
 
 import (
-	"bytes"
 	"io"
-	"strconv"
 
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -24,7 +22,7 @@ func (b *plainBody) Read(p []byte) (int, error) {
 	if b.left > 0 && int64(len(p)) > b.left {
 		p = p[:b.left]
 	}
-	n, err := b.conn.br.Read(p)
+	n, err := b.conn.Read(p)
 	if b.left > 0 {
 		b.left -= int64(n)
 	}
@@ -32,7 +30,7 @@ func (b *plainBody) Read(p []byte) (int, error) {
 	case b.left == 0:
 		b.err = io.EOF
 		b.finish(true)
-	case err == io.EOF && b.left < 0:
+	case err == io.EOF && b.left < 0: //nolint:errorlint // our own connection gives it bare
 		b.err = io.EOF
 		if !b.tunnel {
 			b.finish(true)
@@ -55,101 +53,108 @@ func (b *plainBody) Trailers() invoke.Fields { return nil }
 type chunkedBody struct {
 	*exchange
 	left     int64 // of the present chunk
-	within   bool  // the present chunk's line has been read
+	within   bool  // a chunk's data has been read, its end has not
+	last     bool  // the last chunk's line has been read
 	trailers invoke.Fields
 	err      error
 }
 
+// Read returns what is there, of as many chunks as there are. The end of the
+// body is reported with its last bytes if it has arrived with them.
 func (b *chunkedBody) Read(p []byte) (int, error) {
-	if b.err != nil {
-		return 0, b.err
+	n := 0
+	for b.err == nil && n < len(p) {
+		if b.left == 0 {
+			if !b.next(n == 0) {
+				break
+			}
+			continue
+		}
+		if n > 0 && len(b.conn.buffered()) == 0 {
+			break // more would have to be waited for
+		}
+		got, err := b.conn.Read(p[n:min(int64(len(p)), int64(n)+b.left)])
+		n += got
+		b.left -= int64(got)
+		if err != nil {
+			b.fail(b.cut(err))
+		}
 	}
-	if len(p) == 0 {
-		return 0, nil
-	}
-	n, err := b.read(p)
-	switch {
-	case err == io.EOF: //nolint:errorlint // our own, bare
-		b.err = io.EOF
-		b.finish(true)
-	case err != nil:
-		b.err = err
-		b.finish(false)
+	if n > 0 && b.err == nil && b.left == 0 {
+		b.peek()
 	}
 	return n, b.err
 }
 
-// read returns what is there of the present chunk. The end of the body is
-// reported with its last bytes if it has arrived with them.
-func (b *chunkedBody) read(p []byte) (int, error) {
-	if b.left == 0 {
-		if err := b.next(); err != nil {
-			return 0, err
-		}
+// peek reads the framing behind a chunk that ends where the reader's room does,
+// as far as it is there.
+func (b *chunkedBody) peek() {
+	for b.err == nil && b.left == 0 && b.next(false) {
 	}
-	n, err := b.conn.br.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	if err != nil {
-		return n, b.cut(err)
-	}
-	if b.left == 0 && b.conn.br.Buffered() >= len("\r\n0\r\n\r\n") {
-		if coming, _ := b.conn.br.Peek(7); string(coming) == "\r\n0\r\n\r\n" {
-			return n, b.next()
-		}
-	}
-	return n, nil
 }
 
-// next reads the line of the next chunk; io.EOF after the last one.
-func (b *chunkedBody) next() error {
+// next takes one line of the framing, up to the next chunk's data or the end of
+// the body. It reports false if there is nothing to take and it may not wait.
+func (b *chunkedBody) next(wait bool) bool {
+	if b.last {
+		return b.end(wait)
+	}
+	line, ok := b.conn.line()
+	for !ok {
+		switch {
+		case len(b.conn.buffered()) > maxChunkLine:
+			b.fail(protocolError(malformed("a chunk's line that is too long")))
+			return true
+		case !wait:
+			return false
+		}
+		if err := b.conn.fill(); err != nil {
+			b.fail(b.cut(err))
+			return true
+		}
+		line, ok = b.conn.line()
+	}
 	if b.within {
-		line, err := b.conn.br.ReadSlice('\n')
-		if err != nil {
-			return b.cut(err)
-		}
+		b.within = false
 		if !isEmptyLine(line) {
-			return protocolError(malformed("no end of a chunk"))
+			b.fail(protocolError(malformed("no end of a chunk")))
+		}
+		return true
+	}
+	size, err := chunkSize(line)
+	if err != nil {
+		b.fail(protocolError(err))
+		return true
+	}
+	b.left, b.within, b.last = size, size > 0, size == 0
+	return true
+}
+
+// end reads the trailers.
+func (b *chunkedBody) end(wait bool) bool {
+	if !wait && !hasBlock(b.conn.buffered()) {
+		return false
+	}
+	block, lines, err := b.conn.block(0)
+	if err == nil {
+		if b.trailers, err = parseTrailers(string(block), lines); err == nil {
+			b.err = io.EOF
+			b.finish(true)
+			return true
 		}
 	}
-	line, err := b.conn.br.ReadSlice('\n')
-	if err != nil {
-		return b.cut(err)
+	if _, wrong := err.(*malformedError); wrong { //nolint:errorlint // our own, bare
+		err = protocolError(err)
+	} else {
+		err = b.cut(err)
 	}
-	if b.left, err = chunkSize(line); err != nil {
-		return protocolError(err)
-	}
-	b.within = true
-	if b.left > 0 {
-		return nil
-	}
-	block, err := readBlock(b.conn.br, 0)
-	if err != nil {
-		return b.cut(err)
-	}
-	if b.trailers, err = parseFields(string(block)); err != nil {
-		return protocolError(err)
-	}
-	invoke.StripHopByHop(&b.trailers)
-	return io.EOF
+	b.fail(err)
+	return true
 }
 
-// chunkSize reads a chunk's line. Extensions are for the next hop only: they
-// are ignored (RFC 9112 §7.1.1).
-func chunkSize(line []byte) (int64, error) {
-	digits := 0
-	for digits < len(line) && isHex(line[digits]) {
-		digits++
-	}
-	rest := bytes.TrimLeft(line[digits:], " \t")
-	extended := len(rest) > 0 && rest[0] == ';'
-	if digits == 0 || digits > 15 || (!extended && !isEmptyLine(rest)) {
-		return 0, malformed("a chunk's size")
-	}
-	return strconv.ParseInt(string(line[:digits]), 16, 64)
-}
-
-func isHex(c byte) bool {
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')
+func (b *chunkedBody) fail(err error) {
+	b.err = err
+	b.finish(false)
 }
 
 func (b *chunkedBody) Close() error {

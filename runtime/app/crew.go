@@ -16,14 +16,23 @@ type crew struct {
 	idle   chan struct{} // closed when closed and busy is 0
 }
 
-// run starts work in a goroutine; or reports that the crew has gone home.
-func (c *crew) run(work func()) bool {
+// join makes the present goroutine one of the crew until done; or reports that
+// the crew has gone home.
+func (c *crew) join() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return false
 	}
 	c.busy++
+	return true
+}
+
+// run starts work in a goroutine; or reports that the crew has gone home.
+func (c *crew) run(work func()) bool {
+	if !c.join() {
+		return false
+	}
 	go func() {
 		defer c.done()
 		work()
@@ -43,7 +52,8 @@ func (c *crew) done() {
 // closeBody ends a call's body without waiting for it: net/http's request body
 // cannot be closed while somebody reads it.
 func (c *crew) closeBody(call *invoke.Call) {
-	if call.Body == nil {
+	if _, whole := invoke.Whole(call.Body); whole {
+		closeBody(call) // nobody reads it
 		return
 	}
 	if !c.run(func() { closeBody(call) }) {

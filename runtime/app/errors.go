@@ -13,25 +13,26 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
 // explain makes err, whatever it is, what the caller is told.
-func (a *App) explain(ctx context.Context, t *trip, err error) *apperr.Error {
+func (a *App) explain(ctx context.Context, h *handover, err error) *apperr.Error {
 	if told, ok := errors.AsType[*apperr.Error](err); ok {
 		return told
 	}
-	evidence := invoke.Evidence{NotWritten: !t.wrote.Load(), Refused: isRefused(err)}
+	evidence := invoke.Evidence{NotWritten: !h.touched.Load(), Refused: isRefused(err)}
 	if lapse, ok := errors.AsType[*lapseError](err); ok && lapse.untouched {
 		evidence.NotWritten = true
 	}
-	out := a.reason(ctx, t, err)
+	out := a.reason(ctx, h, err)
 	out.Reached = evidence.Reached()
 	out.Err = err
 	return out
 }
 
-func (a *App) reason(ctx context.Context, t *trip, err error) *apperr.Error {
+func (a *App) reason(ctx context.Context, h *handover, err error) *apperr.Error {
 	var (
 		wrong *malformedError
 		body  *bodyError
@@ -39,9 +40,9 @@ func (a *App) reason(ctx context.Context, t *trip, err error) *apperr.Error {
 	)
 	switch {
 	case errors.Is(err, errHoldOver):
-		return a.errClosed(t.held)
+		return a.errClosed(h.held)
 	case ctx.Err() != nil:
-		return a.errContext(ctx, t)
+		return a.errContext(ctx, h)
 	case errors.Is(err, errPoolClosed):
 		return refusal("this instance is leaving")
 	case errors.As(err, &wrong):
@@ -82,23 +83,23 @@ func (a *App) protocolHint() string {
 }
 
 // errContext says that the caller's time is up, or that it has gone.
-func (a *App) errContext(ctx context.Context, t *trip) *apperr.Error {
+func (a *App) errContext(ctx context.Context, h *handover) *apperr.Error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return errAbandoned(context.Cause(ctx))
+		return errAbandoned(callctx.Cause(ctx))
 	}
 	now := time.Now()
 	where := "all of it waiting for " + a.cfg.Name + " to be ready"
 	switch {
-	case !t.sent.IsZero():
-		where = roughly(now.Sub(t.sent)) + " of it in the app"
-	case t.held == 0:
+	case !h.sent.IsZero():
+		where = roughly(now.Sub(h.sent)) + " of it in the app"
+	case h.held == 0:
 		where = "all of it waiting for the app's maximum concurrency"
 	}
 	reached := apperr.ReachedMaybe
-	if t.sent.IsZero() {
+	if h.sent.IsZero() {
 		reached = apperr.ReachedNo
 	}
-	text := "context deadline exceeded after " + roughly(now.Sub(t.began)) + ", " + where
+	text := "context deadline exceeded after " + roughly(now.Sub(h.began)) + ", " + where
 	return &apperr.Error{
 		Reason: apperr.DeadlineExceeded, What: text, Dapr: "DEADLINE_EXCEEDED: " + text, Reached: reached,
 	}

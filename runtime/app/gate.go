@@ -9,6 +9,7 @@ import (
 
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
@@ -80,16 +81,19 @@ func newGate(cfg Config, changed func(discovery.State)) *gate {
 	}
 }
 
-// begin counts a call in.
-func (g *gate) begin() error {
+// begin counts a call in. With through it need not enter: the app takes it.
+func (g *gate) begin() (through bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.refusing {
-		return refusal("this instance is leaving")
+		return false, refusal("this instance is leaving")
 	}
 	g.heads++
-	return nil
+	return g.isFree(), nil
 }
+
+// isFree reports whether a call need not wait. The lock is held.
+func (g *gate) isFree() bool { return g.phase == ready && len(g.queue) == 0 && g.turn == nil }
 
 // answered counts a call out: its head is there, or it failed.
 func (g *gate) answered() {
@@ -111,7 +115,7 @@ func (g *gate) settle() {
 // turn, and pass must be called.
 func (g *gate) enter(ctx context.Context, t *ticket) error {
 	g.mu.Lock()
-	if g.phase == ready && len(g.queue) == 0 && g.turn == nil {
+	if g.isFree() {
 		g.mu.Unlock()
 		return nil
 	}
@@ -134,7 +138,7 @@ func (g *gate) enter(ctx context.Context, t *ticket) error {
 	case err := <-t.answer:
 		return err
 	case <-ctx.Done():
-		return g.leave(t, context.Cause(ctx))
+		return g.leave(t, callctx.Cause(ctx))
 	case <-timer.C:
 		return g.leave(t, errHoldOver)
 	}

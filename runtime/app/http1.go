@@ -3,39 +3,11 @@ package app
 import (
 	"context"
 	"errors"
-	"io"
-	"strconv"
-	"strings"
-	"sync"
-	"time"
+	"sync/atomic"
 
+	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
-
-// A handover is one attempt to give a call to the app.
-type handover struct {
-	call  *invoke.Call
-	token string
-	// wrote is called when the first byte has been written.
-	wrote func()
-	// ended is called once, when the answer's body has ended. It is not called
-	// if there is no answer.
-	ended func()
-}
-
-// repeatable reports whether the method may be carried out twice (RFC 9110
-// §9.2.2) and there is no body that has been used up.
-func (h *handover) repeatable() bool {
-	if h.call.Body != nil || h.call.Upgrade != "" {
-		return false
-	}
-	switch h.call.Verb {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
-		return true
-	default:
-		return false
-	}
-}
 
 // A lapseError says how an attempt failed on a connection.
 type lapseError struct {
@@ -60,12 +32,14 @@ func (p *pool) exchange(ctx context.Context, h *handover) (*invoke.Answer, error
 	if err != nil {
 		return nil, err
 	}
-	used := c.uses > 0
-	idle := time.Since(c.idleSince)
+	used, idle := c.uses > 0, c.idle
 	ans, err := p.attempt(ctx, c, h)
-	lapse, lapsed := errors.AsType[*lapseError](err)
-	if !used || ctx.Err() != nil || !lapsed || !lapse.silent {
+	if err == nil || !used || ctx.Err() != nil {
 		return ans, err
+	}
+	lapse, lapsed := errors.AsType[*lapseError](err)
+	if !lapsed || !lapse.silent {
+		return nil, err
 	}
 	p.stale.Add(1)
 	p.learn(idle)
@@ -81,19 +55,14 @@ func (p *pool) exchange(ctx context.Context, h *handover) (*invoke.Answer, error
 // attempt makes the exchange on one connection, which it gives back or closes.
 func (p *pool) attempt(ctx context.Context, c *conn, h *handover) (*invoke.Answer, error) {
 	if c.uses == 0 && choseH2(c.Conn) {
-		p.place.choseHTTP2.Store(true)
 		p.discard(c)
 		return nil, errChoseHTTP2
 	}
-	x := &exchange{pool: p, conn: c, handover: h, cause: func() error { return context.Cause(ctx) }}
-	head, err := appendRequest(make([]byte, 0, 1024), h, c.host)
-	if err != nil {
-		p.discard(c)
-		return nil, err
-	}
+	x := &h.exchange
+	*x = exchange{pool: p, conn: c, handover: h, ctx: ctx, keep: true}
 	// Closing is what ends every read and write that is in progress.
-	x.stop = context.AfterFunc(ctx, func() { _ = c.Close() })
-	ans, err := x.run(head)
+	x.watch = callctx.OnEnd(ctx, c.abort)
+	ans, err := x.run()
 	if err != nil {
 		x.abandon()
 		return nil, err
@@ -106,32 +75,50 @@ type exchange struct {
 	pool     *pool
 	conn     *conn
 	handover *handover
-	stop     func() bool
-	cause    func() error // why the call was abandoned, if it was
+	ctx      context.Context //nolint:containedctx // the call's, as long as it lasts
+	watch    callctx.Watch
 	pump     *pump
 	keep     bool // the connection may be used again
-	once     sync.Once
+	over     atomic.Bool
+	// What the answer's body is one of.
+	plain   plainBody
+	chunked chunkedBody
+	whole   wholeBody
 }
 
-func (x *exchange) run(head []byte) (*invoke.Answer, error) {
-	if n, err := x.conn.Write(head); err != nil {
-		if n > 0 {
-			x.handover.wrote()
-		}
-		return nil, &lapseError{err: err, untouched: n == 0, silent: true}
-	}
-	x.handover.wrote()
-	if x.handover.call.Body != nil {
-		x.pump = startPump(x)
-	}
-	got, err := x.await()
-	if err != nil {
+func (x *exchange) run() (*invoke.Answer, error) {
+	got, err := x.hand()
+	switch {
+	case err != nil:
 		return nil, x.blame(err)
+	case got.status == 101:
+		return x.upgrade(got), nil
+	default:
+		return x.answer(got)
 	}
-	if got.status == 101 {
-		return x.upgrade(got)
+}
+
+// hand sends the request, or begins to, and waits for the head of its answer.
+func (x *exchange) hand() (answerHead, error) {
+	n, err := x.send()
+	if n > 0 {
+		x.handover.wrote()
 	}
-	return x.answer(got)
+	if err == nil {
+		return x.await()
+	}
+	lapse, lapsed := errors.AsType[*lapseError](err)
+	if !lapsed || (lapse.untouched && x.conn.uses > 0) {
+		return answerHead{}, err
+	}
+	// An app may have answered before it stopped listening to us.
+	got, heard := x.await()
+	if heard != nil {
+		return got, err
+	}
+	x.keep = false
+	x.pool.crew.closeBody(x.handover.call)
+	return got, nil
 }
 
 // blame gives the pump's error if there is one: what it ran into is the reason
@@ -147,7 +134,7 @@ func (x *exchange) blame(err error) error {
 
 // cut is the error of an answer's body that broke off.
 func (x *exchange) cut(err error) error {
-	if cause := x.cause(); cause != nil {
+	if cause := callctx.Cause(x.ctx); cause != nil {
 		return errAbandoned(cause)
 	}
 	return errBodyCut(x.blame(unexpected(err)))
@@ -155,27 +142,36 @@ func (x *exchange) cut(err error) error {
 
 // await reads the answer's head, handing on the 1xx ones before it.
 func (x *exchange) await() (answerHead, error) {
-	if x.conn.watched != nil {
-		<-x.conn.watched // the read ends with the answer, or with the connection
-		if err := x.conn.fault; err != nil {
+	c := x.conn
+	if c.idle.watched != nil {
+		<-c.idle.watched // the read ends with the answer, or with the connection
+		if err := c.idle.fault; err != nil {
 			return answerHead{}, &lapseError{err: unexpected(err), silent: true}
 		}
 	}
 	for silent := true; ; silent = false {
-		head, started, err := readHead(x.conn.br)
-		if err != nil {
-			return head, &lapseError{err: unexpected(err), silent: silent && !started}
-		}
-		if head.status == 101 && x.handover.call.Upgrade == "" {
+		head, err := c.head()
+		switch {
+		case err != nil:
+			return head, lapseOf(err, silent && c.r == c.w)
+		case head.status == 101 && x.handover.call.Upgrade == "":
 			return head, malformed("101 Switching Protocols without being asked")
-		}
-		if head.status == 101 || head.status >= 200 {
+		case head.status == 101 || head.status >= 200:
 			return head, nil
 		}
 		if err := x.interim(head); err != nil {
 			return head, err
 		}
 	}
+}
+
+// lapseOf is the error of a connection that gave no answer; what the app did
+// say stays what it is.
+func lapseOf(err error, silent bool) error {
+	if _, wrong := errors.AsType[*malformedError](err); wrong {
+		return err
+	}
+	return &lapseError{err: unexpected(err), silent: silent}
 }
 
 // interim hands on a 1xx answer.
@@ -187,7 +183,6 @@ func (x *exchange) interim(head answerHead) error {
 	if inform == nil {
 		return nil
 	}
-	invoke.StripHopByHop(&head.fields)
 	return inform(head.status, head.fields)
 }
 
@@ -196,154 +191,72 @@ func (x *exchange) answer(head answerHead) (*invoke.Answer, error) {
 	if x.pump != nil {
 		x.pump.answered()
 	}
-	f, err := frame(head, x.handover.call.Verb)
+	f, err := frame(&head, x.handover.call.Verb)
 	if err != nil {
 		return nil, err
 	}
-	x.keep = f.keep
-	invoke.StripHopByHop(&head.fields)
-	ans := &invoke.Answer{Status: head.status, Major: 1, Fields: head.fields, Length: f.length}
+	x.keep = f.keep && x.keep
+	ans := x.handover.reply(head)
+	ans.Length = f.length
 	switch {
-	case f.chunked:
-		ans.Body = &chunkedBody{exchange: x}
 	case f.body == 0:
 		x.finish(true)
 		ans.Body = invoke.BytesBody(nil)
+	case f.chunked && x.gatherChunks():
+		ans.Body = &x.whole
+	case f.chunked:
+		x.chunked.exchange = x
+		ans.Body = &x.chunked
+	case f.body > 0 && x.gather(f.body):
+		ans.Body = &x.whole
 	default:
-		ans.Body = &plainBody{exchange: x, left: f.body}
+		x.plain.exchange, x.plain.left = x, f.body
+		ans.Body = &x.plain
 	}
 	return ans, nil
 }
 
 // abandon ends an exchange without an answer.
 func (x *exchange) abandon() {
-	x.once.Do(func() {
-		x.stop()
-		x.pool.discard(x.conn)
-		if x.pump != nil {
-			x.pump.abandon()
-		}
-	})
+	if !x.over.Swap(true) {
+		x.watch.Stop()
+		x.conn.abort()
+		x.drop()
+	}
 }
 
-// finish ends an exchange whose answer was handed on. With whole the answer's
-// body was read to its end, so that the connection may be used again.
+// finish ends an exchange whose answer was handed on, and says so. With whole
+// the answer's body was read to its end, so that the connection may be used
+// again.
 func (x *exchange) finish(whole bool) {
-	x.once.Do(func() {
-		defer x.handover.ended()
-		// If stop fails the context has ended and the connection is closed.
-		if !x.stop() || !whole || !x.keep {
-			x.pool.discard(x.conn)
-			if x.pump != nil {
-				x.pump.abandon()
-			}
-			return
+	if !x.over.Swap(true) {
+		x.part(whole)
+		x.handover.ended()
+	}
+}
+
+// part lets go of the connection.
+func (x *exchange) part(whole bool) {
+	switch {
+	case !x.watch.Stop() || !whole || !x.keep:
+		// If Stop fails the context has ended and the connection is closed.
+		if whole {
+			x.conn.letGo()
+		} else {
+			x.conn.abort()
 		}
-		if x.pump == nil || x.pump.isSent() {
-			x.pool.put(x.conn)
-			return
-		}
+		x.drop()
+	case x.pump == nil || x.pump.isSent():
+		x.pool.put(x.conn)
+	default:
 		x.pump.settle()
-	})
+	}
 }
 
-// framing is how an answer's body stands on the wire.
-type framing struct {
-	chunked bool
-	body    int64 // bytes to read; -1: until the connection closes
-	length  int64 // what the answer says of its length
-	keep    bool
-}
-
-// frame applies RFC 9112 §6.3.
-func frame(head answerHead, verb string) (framing, error) {
-	f := framing{body: -1, length: -1, keep: keepsAlive(head)}
-	length, err := contentLength(head.fields)
-	if err != nil {
-		return f, err
+// drop closes the connection.
+func (x *exchange) drop() {
+	x.pool.discard(x.conn)
+	if x.pump != nil {
+		x.pump.abandon()
 	}
-	if verb == "HEAD" || head.status == 204 || head.status == 304 {
-		f.body, f.length = 0, length
-		if head.status == 204 {
-			f.length = 0
-		}
-		return f, nil
-	}
-	if codings := head.fields.Values("transfer-encoding"); len(codings) > 0 {
-		if len(codings) != 1 || !strings.EqualFold(codings[0], "chunked") {
-			return f, malformed("the transfer coding %s", strconv.Quote(cut(strings.Join(codings, ", "))))
-		}
-		if head.minor == 0 { // faulty framing, §6.1
-			return f, malformed("a transfer coding in HTTP/1.0")
-		}
-		f.chunked = true
-		// A length beside it is overridden; who sends both is not to be trusted
-		// with another request (§6.1).
-		f.keep = f.keep && length < 0
-		return f, nil
-	}
-	if length >= 0 {
-		f.body, f.length = length, length
-		return f, nil
-	}
-	f.keep = false
-	return f, nil
-}
-
-// contentLength is the answer's length, -1 without one. Repeated equal values
-// are one (RFC 9110 §8.6).
-func contentLength(fields invoke.Fields) (int64, error) {
-	length := int64(-1)
-	for _, value := range fields.Values("content-length") {
-		for part := range strings.SplitSeq(value, ",") {
-			n, err := strconv.ParseUint(strings.Trim(part, " \t"), 10, 63)
-			if err != nil || (length >= 0 && length != int64(n)) {
-				return 0, malformed("the content length %s", strconv.Quote(cut(value)))
-			}
-			length = int64(n)
-		}
-	}
-	return length, nil
-}
-
-func keepsAlive(head answerHead) bool {
-	alive := head.minor > 0
-	for _, name := range invoke.Nominated(head.fields) {
-		switch {
-		case strings.EqualFold(name, "close"):
-			return false
-		case strings.EqualFold(name, "keep-alive"):
-			alive = true
-		}
-	}
-	return alive
-}
-
-// upgrade makes the Answer of a 101: from here on the connection is two byte
-// streams. The protocol that the app chose stays in the fields, for it is what
-// the client has to be told.
-func (x *exchange) upgrade(head answerHead) (*invoke.Answer, error) {
-	protocol := head.fields.Get("Upgrade")
-	if protocol == "" {
-		protocol = x.handover.call.Upgrade
-	}
-	invoke.StripHopByHop(&head.fields)
-	head.fields.Add("Upgrade", protocol)
-	return &invoke.Answer{
-		Status: head.status, Major: 1, Fields: head.fields, Length: -1,
-		Body: &plainBody{exchange: x, left: -1, tunnel: true}, Upgraded: &tunnel{conn: x.conn},
-	}, nil
-}
-
-// tunnel is the client's direction after an upgrade.
-type tunnel struct{ conn *conn }
-
-func (t *tunnel) Write(p []byte) (int, error) { return t.conn.Write(p) }
-
-// CloseWrite half-closes the connection to the app.
-func (t *tunnel) CloseWrite() error {
-	if half, ok := t.conn.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return io.ErrClosedPipe
 }

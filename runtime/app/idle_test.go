@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bufio"
 	"io"
 	"net"
 	"sync"
@@ -9,27 +8,37 @@ import (
 	"time"
 )
 
-// A connection that is taken the moment it becomes idle belongs to its call
-// alone: the time an idle one may wait must not end a slow or streaming answer.
+// Where nothing is seen without reading, a connection that is taken the moment
+// it becomes idle belongs to its call alone: the time an idle one may wait must
+// not end a slow or streaming answer.
 func TestATakenConnectionHasNoDeadlineOfItsIdleTime(t *testing.T) {
 	t.Parallel()
-	p := newPool(newPlace(Config{Port: 1}), new(crew))
+	p := watching(newPlace(Config{Port: 1}))
 	ours, apps := net.Pipe()
 	defer func() { _ = apps.Close() }()
 	watched := &deadlines{Conn: ours, reading: make(chan struct{})}
 	p.open = 1
-	p.put(&conn{Conn: watched, br: bufio.NewReader(watched), spot: p.place.spot()})
+	p.put(newConn(watched, "", p.dialer.spot()))
 	c, _, err := p.pick(idleLimit)
 	if c == nil || err != nil {
 		t.Fatalf("took %v, %v", c, err)
 	}
-	_ = c.SetReadDeadline(time.Time{}) // as usable does
+	if !p.usable(c) {
+		t.Fatal("the connection counts as closed")
+	}
 	<-watched.reading
 	if at := watched.last(); !at.IsZero() {
 		t.Errorf("the answer has to come within %v", time.Until(at).Round(time.Second))
 	}
 	_ = apps.Close()
-	<-c.watched
+	<-c.idle.watched
+}
+
+// watching is a pool of a system where a look shows nothing.
+func watching(at *place) *pool {
+	p := newPool(at, new(crew))
+	p.looks = false
+	return p
 }
 
 // deadlines remembers the last read deadline, and says when a read begins.

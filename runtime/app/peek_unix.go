@@ -7,20 +7,64 @@ import (
 	"syscall"
 )
 
-// quiet reports whether an idle connection is still open and nothing has come
-// on it, as the kernel sees it now. The goroutine that reads the connection
-// may not have been told yet.
-func quiet(c *net.TCPConn) bool {
-	raw, err := c.SyscallConn()
+// canLook says that sight sees whether a connection is quiet, so that none has
+// to be watched.
+const canLook = true
+
+// A sight looks at a connection without waiting. It belongs to who has the
+// connection.
+type sight struct {
+	raw    syscall.RawConn // nil: there is nothing to look at
+	look   func(fd uintptr)
+	take   func(fd uintptr) bool
+	silent bool
+	one    [1]byte
+	into   []byte
+	took   int
+}
+
+func newSight(c net.Conn) *sight {
+	s := new(sight)
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return s
+	}
+	raw, err := tcp.SyscallConn()
 	if err != nil {
+		return s
+	}
+	s.raw = raw
+	s.look = func(fd uintptr) {
+		_, _, err := syscall.Recvfrom(int(fd), s.one[:], syscall.MSG_PEEK|msgDontWait)
+		s.silent = err == syscall.EAGAIN || err == syscall.EINTR
+	}
+	s.take = func(fd uintptr) bool {
+		s.took, _ = syscall.Read(int(fd), s.into) // Go's sockets do not block
+		return true
+	}
+	return s
+}
+
+// quiet reports whether an idle connection is still open and nothing has come
+// on it, as the kernel sees it now.
+func (s *sight) quiet() bool {
+	s.silent = false
+	if s.raw == nil || s.raw.Control(s.look) != nil {
 		return false
 	}
-	silent := false
-	// Control, not Read: a read is in progress, and must not be waited for.
-	err = raw.Control(func(fd uintptr) {
-		var one [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|msgDontWait)
-		silent = err == syscall.EAGAIN || err == syscall.EINTR
-	})
-	return err == nil && silent
+	return s.silent
+}
+
+// read takes what has come already.
+func (s *sight) read(p []byte) int {
+	if s.raw == nil {
+		return 0
+	}
+	s.into, s.took = p, 0
+	err := s.raw.Read(s.take)
+	s.into = nil
+	if err != nil || s.took < 0 {
+		return 0
+	}
+	return s.took
 }

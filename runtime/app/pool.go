@@ -1,81 +1,57 @@
 package app
 
 import (
-	"bufio"
 	"container/list"
 	"context"
-	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pillion-dev/pillion/internal/callctx"
 )
 
-// Bounds of the connections to one app, Dapr's.
+// Bounds of the connections to one app. In a burst more than maxIdle may be
+// idle, but none of the surplus for longer than idleSurplus.
 const (
-	maxConns = 1024
-	maxIdle  = 64
+	maxConns    = 1024
+	maxIdle     = 64
+	idleSurplus = time.Second
 )
-
-// How long a connection may have been idle to be used. A call that must not be
-// repeated takes only a fresh one, because an app may close an idle connection
-// in the moment it is used: up to idleTrusted in any case, and up to
-// idleLimitStrict if another one has been seen to live idleMargin times as
-// long. The margin is wide because an app that is starved of CPU closes late
-// once, and in time again. A watcher gives up a little later than anybody asks.
-const (
-	idleMargin      = 4
-	idleLimit       = 60 * time.Second
-	idleLimitStrict = time.Second
-	idleTrusted     = 20 * time.Millisecond
-	idleTimeout     = 75 * time.Second
-)
-
-// forgetAfter is how long an app's own idle limit, once seen, is believed.
-const forgetAfter = time.Minute
 
 var (
 	errChoseHTTP2 = errors.New("the app chose HTTP/2")
 	errPoolClosed = errors.New("the sidecar is stopping")
 )
 
+// A dialer makes a pool's connections.
+type dialer interface {
+	// dial connects, and returns what the Host of the connection's calls is.
+	dial(ctx context.Context) (c net.Conn, host string, err error)
+	// spot is where dial leads now. A connection that leads to another one is
+	// not used again.
+	spot() *spot
+}
+
 // pool are the HTTP/1.1 connections to the app.
 type pool struct {
-	place *place
-	crew  *crew
-	stale atomic.Int64 // calls that met a connection the app had just closed
+	dialer dialer
+	crew   *crew
+	looks  bool         // whether idle connections are looked at; else they are watched
+	stale  atomic.Int64 // calls that met a connection the app had just closed
 
 	mu      sync.Mutex // guards what follows
 	idle    []*conn    // the one used last at the end
 	open    int
 	waiting list.List // of chan *conn; nil is a permission to dial
 	closed  bool
-	// limit is the shortest time after which the app closed an idle connection.
-	limit   time.Duration
-	limitAt time.Time
-	// lived is the longest that a connection was seen to be idle and open.
-	lived time.Duration
+	habits  habits
+	sweeper *time.Timer // nil before the first connection is idle
+	sweepAt time.Time   // zero: not at all
 }
 
-// A conn is one HTTP/1.1 connection to the app. It belongs to one exchange, or
-// to the pool while it is idle.
-type conn struct {
-	net.Conn
-	br   *bufio.Reader
-	host string // the app's own address
-	spot *spot
-
-	idleSince time.Time
-	// watched is closed when the read that began while the connection was idle
-	// has returned; fault is how. Nil on a connection that was never idle.
-	watched chan struct{}
-	fault   error
-	uses    int // exchanges completed
-}
-
-func newPool(p *place, c *crew) *pool { return &pool{place: p, crew: c} }
+func newPool(d dialer, c *crew) *pool { return &pool{dialer: d, crew: c, looks: canLook} }
 
 // get returns a connection, which is an idle one if there is one whose
 // idleness does not exceed limit. It waits while the app has all the
@@ -90,7 +66,7 @@ func (p *pool) get(ctx context.Context, limit time.Duration) (*conn, error) {
 			return p.await(ctx, wait)
 		case c == nil:
 			return p.dial(ctx)
-		case c.usable():
+		case p.usable(c):
 			return c, nil
 		}
 		p.discard(c)
@@ -132,28 +108,25 @@ func (p *pool) await(ctx context.Context, place *list.Element) (*conn, error) {
 		return c, nil
 	case <-ctx.Done():
 		p.abandon(place, given)
-		return nil, context.Cause(ctx)
+		return nil, callctx.Cause(ctx)
 	}
 }
 
 // popFresh takes the connection used last, if it is not idle for too long. The
 // lock is held.
 func (p *pool) popFresh(limit time.Duration) *conn {
-	if p.limit > 0 && time.Since(p.limitAt) < forgetAfter {
-		limit = min(limit, p.limit/idleMargin)
-	}
 	n := len(p.idle)
 	if n == 0 {
 		return nil
 	}
-	p.lived = max(p.lived, time.Since(p.idle[0].idleSince))
-	if limit <= idleLimitStrict {
-		limit = min(limit, max(idleTrusted, p.lived/idleMargin))
+	now := time.Now()
+	c := p.idle[n-1]
+	if !p.looks { // the watch has dropped what is not open
+		p.habits.lived = max(p.habits.lived, now.Sub(p.idle[0].idle.since))
 	}
-	if time.Since(p.idle[n-1].idleSince) > limit {
+	if now.Sub(c.idle.since) > p.habits.trusted(limit, now) {
 		return nil
 	}
-	c := p.idle[n-1]
 	p.idle[n-1] = nil
 	p.idle = p.idle[:n-1]
 	return c
@@ -161,13 +134,13 @@ func (p *pool) popFresh(limit time.Duration) *conn {
 
 // dial makes a connection, whose place is already counted.
 func (p *pool) dial(ctx context.Context) (*conn, error) {
-	at := p.place.spot()
-	c, host, err := p.place.dial(ctx)
+	at := p.dialer.spot()
+	c, host, err := p.dialer.dial(ctx)
 	if err != nil {
 		p.free()
 		return nil, err
 	}
-	return &conn{Conn: c, br: bufio.NewReaderSize(c, 8<<10), host: host, spot: at}, nil
+	return newConn(c, host, at), nil
 }
 
 // free gives up a counted place: to who waits longest, if anybody does.
@@ -200,78 +173,58 @@ func (p *pool) abandon(at *list.Element, given chan *conn) {
 
 // put returns a connection whose exchange is complete.
 func (p *pool) put(c *conn) {
+	if c.r != c.w { // more than an answer came
+		p.discard(c)
+		return
+	}
+	c.letGo()
 	p.mu.Lock()
-	if p.closed || c.spot != p.place.spot() || c.br.Buffered() > 0 {
+	if p.closed || c.spot != p.dialer.spot() {
 		p.mu.Unlock()
 		p.discard(c)
 		return
 	}
-	c.watched, c.fault = nil, nil
 	c.uses++
+	c.idle = idleness{}
 	if next := p.waiting.Front(); next != nil {
 		p.waiting.Remove(next).(chan *conn) <- c
 		p.mu.Unlock()
 		return
 	}
-	if len(p.idle) >= maxIdle {
+	now := time.Now()
+	c.idle.since, c.idle.quiet = now, now
+	if p.looks {
+		p.idle = append(p.idle, c)
+		p.sweepSoon(now)
 		p.mu.Unlock()
-		p.discard(c)
 		return
 	}
-	c.idleSince = time.Now()
-	c.watched = make(chan struct{})
-	// Before anybody can take it: the call that does has no such deadline.
-	_ = c.SetReadDeadline(c.idleSince.Add(idleTimeout)) // fails only if closed
-	p.idle = append(p.idle, c)
-	p.mu.Unlock()
-	if !p.crew.run(func() { p.watch(c) }) {
-		c.fault = errPoolClosed
-		close(c.watched)
-		p.drop(c)
-	}
+	p.watched(c)
 }
 
-// watch reads ahead on an idle connection: its end drops it at once. If the
-// connection is taken meanwhile, what the read finds is the answer.
-func (p *pool) watch(c *conn) {
-	_, err := c.br.Peek(1)
-	c.fault = err
-	close(c.watched)
-	if p.drop(c) && (err == io.EOF || isReset(err)) {
-		p.learn(time.Since(c.idleSince))
-	}
-}
-
-// drop closes a connection if it is still idle.
-func (p *pool) drop(c *conn) bool {
-	p.mu.Lock()
+// take removes a connection that is idle. The lock is held.
+func (p *pool) take(c *conn) bool {
 	for i, other := range p.idle {
 		if other == c {
 			p.idle = append(p.idle[:i], p.idle[i+1:]...)
-			p.mu.Unlock()
-			p.discard(c)
 			return true
 		}
 	}
-	p.mu.Unlock()
 	return false
 }
 
-// learn notes that the app closed a connection that was idle for d.
-func (p *pool) learn(d time.Duration) {
+// learn notes that the app closed an idle connection.
+func (p *pool) learn(idle idleness) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.limit == 0 || d < p.limit || time.Since(p.limitAt) >= forgetAfter {
-		p.limit = d
-	}
-	p.limitAt = time.Now()
+	p.habits.closed(idle, time.Now())
 }
 
 // forget drops what was learnt, and every idle connection: the app is a new
 // one.
 func (p *pool) forget() {
 	p.mu.Lock()
-	p.limit, p.lived = 0, 0
+	p.habits = habits{}
 	idle := p.idle
 	p.idle = nil
 	p.mu.Unlock()
@@ -290,27 +243,7 @@ func (p *pool) discard(c *conn) {
 func (p *pool) close() {
 	p.mu.Lock()
 	p.closed = true
+	p.rest()
 	p.mu.Unlock()
 	p.forget()
-}
-
-// usable reports whether an idle connection that was taken is still open.
-func (c *conn) usable() bool {
-	select {
-	case <-c.watched:
-		return false
-	default:
-	}
-	if !quiet(tcpConn(c.Conn)) {
-		return false
-	}
-	return c.SetReadDeadline(time.Time{}) == nil
-}
-
-// tcpConn is the TCP connection beneath c.
-func tcpConn(c net.Conn) *net.TCPConn {
-	if secured, ok := c.(*tls.Conn); ok {
-		c = secured.NetConn()
-	}
-	return c.(*net.TCPConn) //nolint:forcetypeassert // we dialled TCP
 }

@@ -19,7 +19,7 @@ const (
 	// complete; then the app is taken at its word, and the sender stopped.
 	settleWait = 20 * time.Millisecond
 
-	pumpSize = 32 << 10
+	pumpSize = 64 << 10
 	// A chunk's line before the data, and what may follow it.
 	chunkLine = 8
 	chunkTail = len("\r\n0\r\n\r\n")
@@ -196,7 +196,7 @@ func (p *pump) chunks() error {
 		var out []byte
 		if n > 0 {
 			var line [chunkLine]byte
-			size := append(strconv.AppendInt(line[:0], int64(n), 16), "\r\n"...)
+			size := appendChunkLine(line[:0], n)
 			start := chunkLine - len(size)
 			copy(buf[start:], size)
 			out = append(buf[start:chunkLine+n], "\r\n"...)
@@ -214,6 +214,10 @@ func (p *pump) chunks() error {
 			return nil
 		}
 	}
+}
+
+func appendChunkLine(b []byte, size int) []byte {
+	return append(strconv.AppendInt(b, int64(size), 16), "\r\n"...)
 }
 
 func appendLastChunk(b []byte, trailers invoke.Fields) []byte {

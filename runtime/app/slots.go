@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/callctx"
 )
 
 // maxQueued bounds the calls that wait for a slot.
@@ -59,7 +60,7 @@ func (s *slots) acquire(ctx context.Context, queued func()) error {
 		s.waiting.Remove(place)
 		s.mu.Unlock()
 	}
-	return context.Cause(ctx)
+	return callctx.Cause(ctx)
 }
 
 // release gives the slot to who waits longest.
