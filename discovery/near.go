@@ -77,7 +77,7 @@ func distance(a, b string) int {
 // Near returns the apps that run in key's namespace, in order, and the one
 // among them that is nearest to key, or "".
 func (r *Resolver) Near(key Key) (running []string, near string) {
-	since, last := int64(r.now().Sub(r.started)), r.browsed.Load()
+	since, last := int64(r.elapsed()), r.browsed.Load()
 	if since-last > int64(tableAge) && r.browsed.CompareAndSwap(last, since) {
 		r.refresh() // the dead are not to be suggested
 	}

@@ -51,6 +51,7 @@ type Resolver struct {
 	declared map[Key]bool
 	patience time.Duration
 	now      func() time.Time
+	elapsed  func() time.Duration // since started, by the same clock
 	started  time.Time
 	log      *slog.Logger
 
@@ -117,6 +118,11 @@ func New(o Options) *Resolver {
 		r.log = slog.New(slog.DiscardHandler)
 	}
 	r.started = r.now()
+	if o.Now == nil {
+		r.elapsed = func() time.Duration { return time.Since(r.started) } // reads one clock, not two
+	} else {
+		r.elapsed = func() time.Duration { return r.now().Sub(r.started) }
+	}
 	r.table.Store(&map[Key]*slot{})
 	return r
 }
@@ -129,7 +135,7 @@ func New(o Options) *Resolver {
 // ResolveTimeout for one that answered long ago. No instances is no error; the
 // only error is ctx's cause. The slice is shared and must not be changed.
 func (r *Resolver) Endpoints(ctx context.Context, key Key) ([]Endpoint, error) {
-	if a := r.current(key, tableAge); len(a.endpoints) > 0 {
+	if a := r.current(key); len(a.endpoints) > 0 {
 		return a.endpoints, nil
 	}
 	a := r.revalidate(key)
@@ -142,28 +148,33 @@ func (r *Resolver) Endpoints(ctx context.Context, key Key) ([]Endpoint, error) {
 	return a.endpoints, nil
 }
 
+// Present returns the instances of key that the table has, as Endpoints does
+// for a known name, and nothing for a name that would have to be asked for. As
+// long as nothing has changed it is the same slice.
+func (r *Resolver) Present(key Key) []Endpoint { return r.current(key).endpoints }
+
 // Version numbers the present answer for key, for Changed.
-func (r *Resolver) Version(key Key) uint64 { return r.current(key, tableAge).number }
+func (r *Resolver) Version(key Key) uint64 { return r.current(key).number }
 
 // Known reports whether key may be expected to come: it has an instance,
 // answered within the last day, or was declared.
 func (r *Resolver) Known(key Key) bool {
-	return r.declared[key] || r.seen.Lately(key) || r.current(key, tableAge).present || r.revalidate(key).present
+	return r.declared[key] || r.seen.Lately(key) || r.current(key).present || r.revalidate(key).present
 }
 
 // Answered remembers that key answered just now.
 func (r *Resolver) Answered(key Key) { r.seen.Note(key) }
 
-// current returns the table's answer if it was valid within age, and asks the
+// current returns the table's answer if it was valid within tableAge, and asks the
 // sources' versions otherwise. While one caller asks, others get what there is.
-func (r *Resolver) current(key Key, age time.Duration) *answer {
+func (r *Resolver) current(key Key) *answer {
 	s := (*r.table.Load())[key]
 	if s == nil {
 		return nothing
 	}
-	since := r.now().Sub(r.started)
+	since := r.elapsed()
 	checked := s.checked.Load()
-	if since-time.Duration(checked) < age || !s.checked.CompareAndSwap(checked, int64(since)) {
+	if since-time.Duration(checked) < tableAge || !s.checked.CompareAndSwap(checked, int64(since)) {
 		return s.answer.Load()
 	}
 	return r.revalidate(key)
@@ -174,7 +185,7 @@ func (r *Resolver) current(key Key, age time.Duration) *answer {
 // somebody waits for it.
 func (r *Resolver) revalidate(key Key) *answer {
 	for {
-		since := r.now().Sub(r.started)
+		since := r.elapsed()
 		versions := r.versions()
 		s := (*r.table.Load())[key]
 		old := nothing

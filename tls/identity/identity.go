@@ -106,6 +106,18 @@ func New(trustDomain, namespace, app string) (ID, error) {
 	return ID{trustDomain, namespace, app}, nil
 }
 
+// Sibling is the identity of an app in id's trust domain. It returns an error
+// that names the part that breaks its rule. id must not be nobody.
+func (id ID) Sibling(namespace, app string) (ID, error) {
+	if err := CheckNamespace(namespace); err != nil {
+		return ID{}, err
+	}
+	if err := CheckAppID(app); err != nil {
+		return ID{}, err
+	}
+	return ID{id.trustDomain, namespace, app}, nil
+}
+
 // Parse reads a SPIFFE ID of Dapr's form. Nothing else is accepted, and what
 // is accepted prints back the same.
 func Parse(s string) (ID, error) {
