@@ -100,10 +100,10 @@ func TestBadTargetsAreNamed(t *testing.T) {
 	t.Parallel()
 	addr := serve(t, httpapi.Config{})
 	for id, want := range map[string]string{
-		"a.b.c":             "failed to invoke, id: a.b.c, err: invalid app id a.b.c",
-		"a%20b":             "invalid app id a b",
-		"http://host:8080":  "invalid app id http://host:8080",
-		"https%3A%2F%2Fb.c": "invalid app id https://b.c",
+		"a.b.c":              "failed to invoke, id: a.b.c, err: invalid app id a.b.c",
+		"a%20b":              "invalid app id a b",
+		"http://host:0":      "invalid app id http://host:0",
+		"https%3A%2F%2Fb%3F": "invalid app id https://b?",
 	} {
 		resp, body := ask(t, addr, get("GET", "/v1.0/invoke/"+id+"/method/x"))
 		if resp.StatusCode != 500 || !strings.Contains(body, want) || resp.Header.Get("Pillion-Error") != "APP_ID_INVALID" {

@@ -26,43 +26,73 @@ const (
 	namesShown = 8
 )
 
-// attempts is one call on its way to an instance that takes it. Every attempt
-// but the last has provably not reached an app.
+// attempts is one call on its way to who takes it. Every attempt but the last
+// has provably not reached an app. It holds all that a call needs, so that a
+// call costs one allocation here, and it outlives Serve with the answer's body.
 type attempts struct {
 	i        *Invoker
-	c        *Call
+	c        *Call // until Serve returns
 	key      discovery.Key
-	want     identity.ID
-	body     *replay // nil without a body
-	progress *progress
+	to       *upstream
+	open     *atomic.Int64 // of the instance that has the call
+	body     replays       // nil without a body
+	progress progress
 
 	n         int
 	tried     []string // since the last wait
 	last      *apperr.Error
-	committed atomic.Bool // the caller has seen a 1xx answer
-	giveUp    time.Time   // when holding ends; zero before the first wait
+	giveUp    time.Time // when holding ends; zero before the first wait
 	held      time.Duration
 	pause     time.Duration
+	committed atomic.Bool // the caller has seen a 1xx answer
+	handed    atomic.Bool // an app has the call
+
+	// What the caller wants to be told, also by those who are late.
+	tellReached func()
+	tellInfo    func(int, Fields) error
+
+	call   Call // as the first attempt sends it
+	kept   kept
+	answer answerBody
+	over   atomic.Bool // the answer is closed
 }
 
-func newAttempts(i *Invoker, c *Call, key discovery.Key) *attempts {
-	a := &attempts{i: i, c: c, key: key, progress: newProgress(), pause: firstLook}
-	if c.Body != nil {
+func newAttempts(i *Invoker, c *Call) *attempts {
+	a := &attempts{i: i, c: c, pause: firstLook, tellReached: c.Reached, tellInfo: c.Informational}
+	a.progress.began = time.Now()
+	switch {
+	case c.Body == nil:
+	case a.kept.keep(c.Body):
+		a.body = &a.kept
+	default:
 		a.body = newReplay(c.Body, c.Length, i.replays)
 	}
 	return a
 }
 
-func (a *attempts) run(ctx context.Context) (*Answer, error) {
-	want, err := identity.New(a.i.self.TrustDomain(), a.key.Namespace, a.key.App)
-	if err != nil {
-		return nil, invalidTarget(a.c.Target.Given, "an app id is "+identity.Rule)
-	}
-	a.want = want
-	answer, failed := a.loop(ctx)
+// run carries the call to an instance of key's app, which is want.
+func (a *attempts) run(ctx context.Context, key discovery.Key, want identity.ID) (*Answer, error) {
+	a.key = key
+	answer, failed := a.loop(ctx, want)
 	if failed == nil {
 		return answer, nil
 	}
+	return nil, a.failed(ctx, failed)
+}
+
+// through gives the call to h, which makes the only attempt.
+func (a *attempts) through(ctx context.Context, h Handler) (*Answer, error) {
+	a.n = 1
+	a.progress.enter(sending)
+	answer, err := h.Serve(ctx, a.attempt(true))
+	if err != nil {
+		return nil, a.failed(ctx, apperr.From(err))
+	}
+	return a.answered(answer), nil
+}
+
+// failed ends a call that has no answer, and says why.
+func (a *attempts) failed(ctx context.Context, failed *apperr.Error) *apperr.Error {
 	if a.body != nil {
 		_ = a.body.close() // the call's own error is the one to report
 	}
@@ -72,38 +102,47 @@ func (a *attempts) run(ctx context.Context) (*Answer, error) {
 		counted.Attempts = a.n
 		failed = &counted
 	}
-	return nil, failed
+	return failed
 }
 
-func (a *attempts) loop(ctx context.Context) (*Answer, *apperr.Error) {
+func (a *attempts) loop(ctx context.Context, want identity.ID) (*Answer, *apperr.Error) {
+	found := a.i.present(a.key)
+	version, looked := uint64(0), false // version is older than found, once looked is true
 	for {
-		version := a.i.resolver.Version(a.key)
-		found, failed := a.lookup(ctx)
-		if failed != nil {
-			return nil, failed
-		}
-		left := choose(found, a.tried)
-		if len(left.from) == 0 {
-			if failed := a.wait(ctx, version, found, left); failed != nil {
+		if left := a.rank(found, want); len(left.from) > 0 {
+			answer, failed := a.try(ctx, left)
+			if failed == nil || !a.movesOn(failed) {
+				return answer, failed
+			}
+			a.last = failed
+		} else if looked {
+			if failed := a.wait(ctx, version, found, left.choice); failed != nil {
 				return nil, failed
 			}
-			continue
 		}
-		answer, failed := a.try(ctx, left)
-		if failed == nil {
-			return answer, nil
-		}
-		a.last = failed
-		if !a.movesOn(failed) {
+		var failed *apperr.Error
+		version, looked = a.i.resolver.Version(a.key), true
+		if found, failed = a.lookup(ctx); failed != nil {
 			return nil, failed
 		}
 	}
 }
 
+// rank is what found leaves to choose from. Apps that nobody has found are not
+// remembered.
+func (a *attempts) rank(found []discovery.Endpoint, want identity.ID) *ranking {
+	if len(found) == 0 {
+		return &noInstances
+	}
+	if a.to == nil {
+		a.to = a.i.upstreams.of(a.key, want)
+	}
+	return a.to.rank(found, a.tried)
+}
+
 // lookup returns the instances known now, and asks for a name nobody has seen.
 func (a *attempts) lookup(ctx context.Context) ([]discovery.Endpoint, *apperr.Error) {
-	a.progress.enter(looking)
-	began := time.Now()
+	began := a.progress.enter(looking)
 	asking := ctx
 	if !a.i.resolver.Known(a.key) {
 		limited, cancel := context.WithTimeout(ctx, a.i.resolveTimeout)
@@ -111,7 +150,9 @@ func (a *attempts) lookup(ctx context.Context) ([]discovery.Endpoint, *apperr.Er
 		asking = limited
 	}
 	found, err := a.i.resolver.Endpoints(asking, a.key)
-	a.c.Timing.Resolve += time.Since(began)
+	if t := a.c.Timing; t != nil {
+		t.Resolve += time.Since(a.progress.began) - began
+	}
 	if ctx.Err() != nil {
 		return nil, &apperr.Error{Reason: apperr.Cancelled, What: "the call ended", Reached: apperr.ReachedNo}
 	}
@@ -127,63 +168,111 @@ func (a *attempts) lookup(ctx context.Context) ([]discovery.Endpoint, *apperr.Er
 	}
 }
 
-// try makes one attempt.
-func (a *attempts) try(ctx context.Context, left choice) (*Answer, *apperr.Error) {
-	to, release := a.i.balance.acquire(left.from)
-	a.n++
-	a.tried = append(a.tried, instanceOf(to))
-	a.c.Timing.Source = to.Source
-	attempt := *a.c
-	attempt.Attempt, attempt.Only = a.n, left.only
+// attempt is the call as the next attempt sends it. One that was given up may
+// still be held by whoever had it.
+func (a *attempts) attempt(only bool) *Call {
+	sent := &a.call
+	if a.n > 1 {
+		sent = new(Call)
+	}
+	*sent = *a.c
+	sent.Attempt, sent.Only = a.n, only
 	if a.body != nil {
-		attempt.Body = a.body.attempt()
+		sent.Body = a.body.attempt()
 	}
-	if a.c.Informational != nil {
-		attempt.Informational = a.informational
+	sent.Reached = a.reached
+	if a.tellInfo != nil {
+		sent.Informational = a.informational
 	}
-	a.progress.watch(&attempt, a.c, to.State)
-	answer, err := a.i.mesh.Send(ctx, to, a.want, &attempt)
+	return sent
+}
+
+// try makes one attempt.
+func (a *attempts) try(ctx context.Context, left *ranking) (*Answer, *apperr.Error) {
+	to, open := left.pick()
+	a.open = open
+	a.n++
+	sent := a.attempt(left.only)
+	looked := a.progress.send(to.State)
+	if t := a.c.Timing; t != nil {
+		t.Source = to.Source
+		if a.n == 1 && t.Resolve == 0 {
+			t.Resolve = looked
+		}
+	}
+	answer, err := a.i.mesh.Send(ctx, *to, a.to.want, sent)
 	if err == nil {
-		a.i.resolver.Answered(a.key)
-		return a.answered(answer, to, release), nil
+		if a.to.answered(a.progress.began) {
+			a.i.resolver.Answered(a.key)
+		}
+		if answer.Instance == "" {
+			answer.Instance = to.Instance
+		}
+		answer.Endpoint = *to
+		return a.answered(answer), nil
 	}
-	release()
+	a.release()
+	a.tried = append(a.tried, instanceOf(*to))
 	failed := apperr.From(err)
-	if attempt.Body != nil {
-		_ = attempt.Body.Close() // Send's error is the one to report
+	if sent.Body != nil {
+		_ = sent.Body.Close() // Send's error is the one to report
 	}
 	a.i.log.Debug("attempt failed", "app", a.key.String(), "instance", to.Instance,
 		"attempt", a.n, "reason", failed.Reason, "reached", failed.Reached.String(), "err", err)
 	if failed.Reason == apperr.PeerUnreachable || failed.Reason == apperr.PeerNotTrusted {
-		a.i.resolver.Failed(to)
+		a.i.resolver.Failed(*to)
 	}
 	return nil, failed
+}
+
+// reached notes that an app has the call, and tells the caller once.
+func (a *attempts) reached() {
+	if a.handed.Swap(true) {
+		return
+	}
+	a.progress.enter(inApp)
+	if a.tellReached != nil {
+		a.tellReached()
+	}
 }
 
 // informational passes a 1xx answer on. From the first one the caller has seen
 // a part of an answer, so there is no other attempt.
 func (a *attempts) informational(status int, fields Fields) error {
 	a.committed.Store(true)
-	return a.c.Informational(status, cleanTrailers(fields))
+	return a.tellInfo(status, cleanTrailers(fields))
 }
 
 // answered makes the answer the caller's.
-func (a *attempts) answered(answer *Answer, to discovery.Endpoint, release func()) *Answer {
+func (a *attempts) answered(answer *Answer) *Answer {
 	cleanAnswer(answer)
-	if answer.Instance == "" {
-		answer.Instance = to.Instance
+	if answer.Peer.IsZero() && a.to != nil {
+		answer.Peer = a.to.want
 	}
-	if answer.Peer.IsZero() {
-		answer.Peer = a.want
+	answer.Attempts = a.n
+	a.answer = answerBody{Body: answer.Body, call: a, timing: a.c.Timing}
+	if a.answer.timing != nil {
+		a.answer.began = time.Since(a.progress.began)
 	}
-	answer.Endpoint, answer.Attempts = to, a.n
-	answer.Body = &answerBody{Body: answer.Body, timing: a.c.Timing, began: time.Now(), end: func() {
-		if a.body != nil {
-			_ = a.body.close() // the answer is complete or given up
-		}
-		release()
-	}}
+	answer.Body = &a.answer
+	a.c = nil // its owner's again
 	return answer
+}
+
+// end lets go of what an answered call holds.
+func (a *attempts) end() {
+	if a.body != nil {
+		_ = a.body.close() // the answer is complete or given up
+	}
+	a.release()
+}
+
+// release says that the instance does not have the call any more.
+func (a *attempts) release() {
+	if a.open != nil {
+		a.open.Add(-1)
+		a.open = nil
+	}
 }
 
 // movesOn reports whether another instance, or the same one later, may get the
@@ -236,7 +325,9 @@ func (a *attempts) wait(ctx context.Context, version uint64, found []discovery.E
 	}
 	waited := time.Since(now)
 	a.held += waited
-	a.c.Timing.Held += waited
+	if t := a.c.Timing; t != nil {
+		t.Held += waited
+	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return a.exhausted(found) // an app that is not there is no slow app
 	}

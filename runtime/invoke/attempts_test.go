@@ -196,7 +196,9 @@ func TestABodyThatOutranTheBufferCommits(t *testing.T) {
 			}
 			return nil, refusal(apperr.Refused, apperr.ReachedNo)
 		}))
-		answer, err := i.Serve(t.Context(), call(strings.Repeat("x", size)))
+		c := call(strings.Repeat("x", size))
+		c.Body = streamed(c.Body)
+		answer, err := i.Serve(t.Context(), c)
 		if attempts != want || (err == nil) != (want == 2) {
 			t.Errorf("size %d: %d attempts, %v, want %d", size, attempts, err, want)
 		}

@@ -92,6 +92,17 @@ type Target struct {
 	Namespace string // empty: the caller's own
 	// Given is the target as the caller wrote it, for messages.
 	Given string
+	// URL is the base of a target outside the mesh, scheme and host with
+	// whatever path; App is empty then.
+	URL string
+}
+
+// name is how messages call the target.
+func (t Target) name() string {
+	if t.App == "" {
+		return t.Given
+	}
+	return t.App
 }
 
 // Key is the target as discovery knows it, with own as the namespace of a bare
@@ -113,6 +124,9 @@ type Call struct {
 	// Path is the request target the app gets: a slash and the raw bytes
 	// behind it, query included. Nothing decodes it.
 	Path string
+	// Asked is the request target as the client wrote it to its door, for the
+	// API log; "" if the call came through none.
+	Asked string
 	// Major is the HTTP version the caller speaks: 1 or 2. A gRPC exchange is
 	// 2.
 	Major int
@@ -243,6 +257,23 @@ type Resolver interface {
 	// Near returns what runs in the namespace, and the name among it that is
 	// nearest to app, or "".
 	Near(key discovery.Key) (running []string, nearest string)
+}
+
+// A Presenter is a Resolver that can say what it knows at once.
+type Presenter interface {
+	// Present returns the instances of key that are known to be there, without
+	// waiting for anything or asking anybody. The slice is shared and must not
+	// be changed; as long as nothing has changed it is the same one.
+	Present(key discovery.Key) []discovery.Endpoint
+}
+
+// An External carries calls out of the mesh: to those whose Target has a URL,
+// and to the names it knows.
+type External interface {
+	Handler
+	// Knows reports whether a target given as name is one of its own. It must
+	// not block.
+	Knows(name string) bool
 }
 
 // Evidence is what is known about how far an attempt came.

@@ -23,15 +23,16 @@ type CalleeOptions struct {
 	App Handler
 	// Stages stand between the access check and the app, the first outermost.
 	Stages []Stage
-	// Tap sees each call as the app's own sidecar sees it. Nil costs nothing.
-	Tap Tap
+	// Taps are the readers of the calls that the app is given. Nil: there can
+	// be none.
+	Taps *Taps
 }
 
 // NewCallee is the callee's side of service invocation: the mesh hands it what
 // arrived, with Caller set from the verified certificate. Who calls, whom, and
 // whether it may is checked before anything reaches the app.
 func NewCallee(o CalleeOptions) Handler {
-	stages := append([]Stage{TapStage(AtCallee, o.Tap)}, o.Stages...)
+	stages := append([]Stage{TapStage(AtCallee, o.Taps)}, o.Stages...)
 	return &callee{self: o.Self, access: o.Access, next: Chain(o.App, stages...)}
 }
 
@@ -46,8 +47,7 @@ func (h *callee) Serve(ctx context.Context, c *Call) (*Answer, error) {
 		closeBody(c)
 		return nil, err
 	}
-	StripHopByHop(&c.Fields)
-	StripReserved(&c.Fields)
+	c.Fields.strip(oneHop | reserved | claimed)
 	identify(&c.Fields, c.Caller, h.self.App())
 	guard(c)
 	answer, err := h.next.Serve(ctx, c)

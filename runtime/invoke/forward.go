@@ -35,9 +35,8 @@ func (o origin) extend(f *Fields) {
 	f.Add("Forwarded", o.forwarded)
 }
 
-// identify replaces whatever claims to say who calls whom.
+// identify says who calls whom. Lines that claim to must have been stripped.
 func identify(f *Fields, caller identity.ID, callee string) {
-	f.remove(isIdentity)
 	f.Add(FieldCallerApp, caller.App())
 	f.Add(FieldCallerNamespace, caller.Namespace())
 	f.Add(FieldCalleeApp, callee)
@@ -51,15 +50,21 @@ func isIdentity(name string) bool {
 // guard makes sure that what may not come as a field does not come behind c's
 // body: some servers put trailers among the fields.
 func guard(c *Call) {
-	if c.Body != nil {
-		c.Body = guardedBody{c.Body}
+	if c.Body == nil {
+		return
 	}
+	if _, trailers, ok := Complete(c.Body); ok && len(trailers) == 0 {
+		return
+	}
+	c.Body = guardedBody{c.Body}
 }
 
 type guardedBody struct{ Body }
 
-func (b guardedBody) Trailers() Fields {
-	f := cleanTrailers(b.Body.Trailers())
-	f.remove(isIdentity)
-	return f
+func (b guardedBody) Trailers() Fields      { return guardTrailers(b.Body.Trailers()) }
+func (b guardedBody) Whole() ([]byte, bool) { return Whole(b.Body) }
+
+func (b guardedBody) Complete() ([]byte, Fields, bool) {
+	rest, trailers, ok := Complete(b.Body)
+	return rest, guardTrailers(trailers), ok
 }

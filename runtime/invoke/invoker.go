@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/tls/identity"
 )
@@ -23,9 +24,12 @@ type Options struct {
 	// Resolver finds instances and Mesh reaches them. Required.
 	Resolver Resolver
 	Mesh     Mesh
-	// Local is the own app, for calls to itself. Nil: there is none, and a
-	// call to one's own id goes through the mesh to another instance.
+	// Local is the own app behind its own rules, as NewCallee makes it, for
+	// calls to itself. Nil: there is none, and a call to one's own id goes
+	// through the mesh to another instance.
 	Local Handler
+	// External carries calls out of the mesh. Nil: there are none.
+	External External
 	// Hold bounds the wait for a known app; default 10s. ResolveTimeout bounds
 	// the look-up of a name that is not known; default 1s.
 	Hold           time.Duration
@@ -39,8 +43,9 @@ type Options struct {
 	// Stages stand between the check of the target and the attempts, the first
 	// outermost. They see each call once, whatever is repeated behind them.
 	Stages []Stage
-	// Tap sees each call as the own app's sidecar sees it. Nil costs nothing.
-	Tap Tap
+	// Taps are the readers of the calls that the own app makes. Nil: there can
+	// be none.
+	Taps *Taps
 	// Logger gets a debug line for each attempt that failed. Nil discards.
 	Logger *slog.Logger
 }
@@ -53,12 +58,14 @@ type Invoker struct {
 	resolver       Resolver
 	mesh           Mesh
 	local          Handler
+	external       External
+	present        func(discovery.Key) []discovery.Endpoint
 	hold           time.Duration
 	resolveTimeout time.Duration
 	lan            bool
 	origin         origin
 	log            *slog.Logger
-	balance        balancer
+	upstreams      upstreams
 	replays        *budget
 	chain          Handler
 }
@@ -66,7 +73,7 @@ type Invoker struct {
 // New makes an Invoker. It starts nothing.
 func New(o Options) *Invoker {
 	i := &Invoker{
-		self: o.Self, resolver: o.Resolver, mesh: o.Mesh, local: o.Local,
+		self: o.Self, resolver: o.Resolver, mesh: o.Mesh, local: o.Local, external: o.External,
 		hold: o.Hold, resolveTimeout: o.ResolveTimeout, lan: o.LAN,
 		log: o.Logger, replays: newBudget(replayBudget),
 	}
@@ -83,7 +90,8 @@ func New(o Options) *Invoker {
 		o.HostName = "localhost"
 	}
 	i.origin = newOrigin(o.HostAddr, o.HostName)
-	stages := append([]Stage{TapStage(AtCaller, o.Tap), i.target}, o.Stages...)
+	i.present = presentOf(o.Resolver)
+	stages := append([]Stage{TapStage(AtCaller, o.Taps), i.target}, o.Stages...)
 	i.chain = Chain(HandlerFunc(i.send), stages...)
 	return i
 }
@@ -92,9 +100,6 @@ func New(o Options) *Invoker {
 // Options.Hold, and never longer than ctx lets it. Its errors are
 // *apperr.Error and say whether an app may have seen the call.
 func (i *Invoker) Serve(ctx context.Context, c *Call) (*Answer, error) {
-	if c.Timing == nil {
-		c.Timing = new(Timing)
-	}
 	answer, err := i.chain.Serve(ctx, c)
 	if err != nil {
 		closeBody(c)
@@ -109,32 +114,57 @@ func closeBody(c *Call) {
 	}
 }
 
+// presentOf is what r knows without waiting or asking.
+func presentOf(r Resolver) func(discovery.Key) []discovery.Endpoint {
+	if fast, ok := r.(Presenter); ok {
+		return fast.Present
+	}
+	return func(discovery.Key) []discovery.Endpoint { return nil }
+}
+
 // target is the stage that decides whether the call may be made at all, and
 // writes the fields that say who makes it.
 func (i *Invoker) target(next Handler) Handler {
 	return HandlerFunc(func(ctx context.Context, c *Call) (*Answer, error) {
-		if c.Target.App == "" {
-			return nil, TargetMissing()
-		}
 		if c.Verb == "CONNECT" {
 			return nil, methodRefused(c.Verb)
 		}
-		key := c.Target.Key(i.self.Namespace())
-		callee, err := identity.New(i.self.TrustDomain(), key.Namespace, key.App)
-		if err != nil {
-			return nil, invalidTarget(c.Target.Given, "an app id is "+identity.Rule)
-		}
-		if key.Namespace != i.self.Namespace() {
-			return nil, NamespaceDenied(i.self, callee, c)
+		outside := i.outside(c)
+		if !outside {
+			if err := i.inside(c); err != nil {
+				return nil, err
+			}
 		}
 		c.Caller = i.self
-		StripHopByHop(&c.Fields)
-		StripReserved(&c.Fields)
-		identify(&c.Fields, i.self, key.App)
-		i.origin.extend(&c.Fields)
+		c.Fields.strip(oneHop | reserved | claimed)
+		if !outside {
+			identify(&c.Fields, i.self, c.Target.App)
+			i.origin.extend(&c.Fields)
+		}
 		guard(c)
 		return next.Serve(ctx, c)
 	})
+}
+
+// outside reports whether c leaves the mesh.
+func (i *Invoker) outside(c *Call) bool {
+	return c.Target.URL != "" || i.external != nil && i.external.Knows(c.Target.Given)
+}
+
+// inside returns why c may not go to an app of the mesh, or nil.
+func (i *Invoker) inside(c *Call) error {
+	if c.Target.App == "" {
+		return TargetMissing()
+	}
+	key := c.Target.Key(i.self.Namespace())
+	callee, err := i.self.Sibling(key.Namespace, key.App)
+	if err != nil {
+		return invalidTarget(c.Target.Given, "an app id is "+identity.Rule)
+	}
+	if key.Namespace != i.self.Namespace() {
+		return NamespaceDenied(i.self, callee, c)
+	}
+	return nil
 }
 
 func methodRefused(verb string) *apperr.Error {
@@ -144,35 +174,42 @@ func methodRefused(verb string) *apperr.Error {
 	}
 }
 
-// send gives the call to the own app or to the mesh.
+// send gives the call to a host outside, to the own app, or to the mesh.
 func (i *Invoker) send(ctx context.Context, c *Call) (*Answer, error) {
+	a := newAttempts(i, c)
+	if i.outside(c) {
+		if i.external == nil {
+			return nil, invalidTarget(c.Target.Given, "calls that leave the mesh are not carried here")
+		}
+		a.progress.outside = true
+		return a.through(ctx, i.external)
+	}
 	key := c.Target.Key(i.self.Namespace())
-	if i.local == nil || key.App != i.self.App() || key.Namespace != i.self.Namespace() {
-		return newAttempts(i, c, key).run(ctx)
+	if i.local != nil && key.App == i.self.App() && key.Namespace == i.self.Namespace() {
+		answer, err := a.through(ctx, i.local)
+		if err == nil {
+			answer.Peer = i.self
+		}
+		return answer, err
 	}
-	p := newProgress()
-	own := *c
-	own.Attempt, own.Only = 1, true
-	p.watch(&own, c, "")
-	answer, err := i.local.Serve(ctx, &own)
+	want, err := i.self.Sibling(key.Namespace, key.App)
 	if err != nil {
-		return nil, p.explain(ctx, c, apperr.From(err))
+		return nil, invalidTarget(c.Target.Given, "an app id is "+identity.Rule)
 	}
-	cleanAnswer(answer)
-	answer.Peer, answer.Attempts = i.self, 1
-	answer.Body = &answerBody{Body: answer.Body, timing: c.Timing, began: time.Now(), end: func() { closeBody(c) }}
-	return answer, nil
+	return a.run(ctx, key, want)
 }
 
 // cleanAnswer makes sure of an Answer's promises, and that nothing in it
 // claims to come from pillion.
 func cleanAnswer(a *Answer) {
-	protocol := a.Fields.Get("Upgrade")
-	StripHopByHop(&a.Fields)
-	if a.Upgraded != nil && protocol != "" {
-		a.Fields.Add("Upgrade", protocol) // which of those offered the app chose
+	var protocol string // which of those offered the app chose
+	if a.Upgraded != nil {
+		protocol = a.Fields.Get("Upgrade")
 	}
-	StripReserved(&a.Fields)
+	a.Fields.strip(oneHop | reserved)
+	if protocol != "" {
+		a.Fields.Add("Upgrade", protocol)
+	}
 	if a.Body == nil {
 		a.Body = BytesBody(nil)
 	}

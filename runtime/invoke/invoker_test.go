@@ -15,15 +15,6 @@ import (
 	"github.com/pillion-dev/pillion/tls/identity"
 )
 
-func benchID(b *testing.B) identity.ID {
-	b.Helper()
-	got, err := identity.New("public", "default", "caller")
-	if err != nil {
-		b.Fatal(err)
-	}
-	return got
-}
-
 func id(t *testing.T, namespace, app string) identity.ID {
 	t.Helper()
 	got, err := identity.New("public", namespace, app)
@@ -150,6 +141,9 @@ func call(body string) *invoke.Call {
 	return c
 }
 
+// streamed is body as if its bytes came from a socket.
+func streamed(body invoke.Body) invoke.Body { return invoke.NewBody(body, body.Trailers) }
+
 func ok(instance string) (*invoke.Answer, error) {
 	return &invoke.Answer{Status: 200, Body: invoke.BytesBody([]byte("ok")), Length: 2, Instance: instance}, nil
 }
@@ -174,12 +168,19 @@ func TestParseTarget(t *testing.T) {
 		"app":    {App: "app", Given: "app"},
 		"app.ns": {App: "app", Namespace: "ns", Given: "app.ns"},
 		"a-b_C1": {App: "a-b_C1", Given: "a-b_C1"},
+
+		"http://x":                 {Given: "http://x", URL: "http://x"},
+		"HTTPS://x.example:1/base": {Given: "HTTPS://x.example:1/base", URL: "HTTPS://x.example:1/base"},
+		"http://[::1]:8080":        {Given: "http://[::1]:8080", URL: "http://[::1]:8080"},
 	} {
 		if got, err := invoke.ParseTarget(given); got != want || err != nil {
 			t.Errorf("ParseTarget(%q) = %+v, %v, want %+v", given, got, err, want)
 		}
 	}
-	for _, given := range []string{"a.b.c", "a.", ".b", "a b", "-a", strings.Repeat("a", 64), "http://x", "HTTPS://x:1", "a/b"} {
+	for _, given := range []string{
+		"a.b.c", "a.", ".b", "a b", "-a", strings.Repeat("a", 64), "a/b",
+		"http://", "http:///x", "http://:80", "http://u:p@x", "http://x?q", "http://x#f", "http://x:0", "http://x:99999", "http://a b", "http://x/%zz",
+	} {
 		_, err := invoke.ParseTarget(given)
 		e := apperr.From(err)
 		if !apperr.Is(err, apperr.TargetInvalid) || e.Dapr != "invalid app id "+given || e.Reached != apperr.ReachedNo {
@@ -198,6 +199,12 @@ func FuzzParseTarget(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		got, err := invoke.ParseTarget(s)
 		if err != nil {
+			return
+		}
+		if got.URL != "" {
+			if got != (invoke.Target{Given: s, URL: s}) || invoke.CheckBase(s) != "" {
+				t.Errorf("ParseTarget(%q) = %+v", s, got)
+			}
 			return
 		}
 		back := got.App

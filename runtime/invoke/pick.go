@@ -1,50 +1,10 @@
 package invoke
 
 import (
-	"math/rand/v2"
 	"slices"
-	"sync"
 
 	"github.com/pillion-dev/pillion/discovery"
 )
-
-// A balancer counts the calls open at each instance. Its zero value is ready.
-type balancer struct {
-	mu   sync.Mutex // guards what follows
-	open map[string]int
-}
-
-// acquire chooses the less busy of two random instances and counts a call for
-// it. release uncounts it and must be called once. from is not empty.
-func (b *balancer) acquire(from []discovery.Endpoint) (to discovery.Endpoint, release func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.open == nil {
-		b.open = make(map[string]int)
-	}
-	to = from[0]
-	if n := len(from); n > 1 {
-		i, j := rand.IntN(n), rand.IntN(n-1) //nolint:gosec // a choice, not a secret
-		if j >= i {
-			j++
-		}
-		to = from[i]
-		if b.open[instanceOf(from[j])] < b.open[instanceOf(to)] {
-			to = from[j]
-		}
-	}
-	name := instanceOf(to)
-	b.open[name]++
-	return to, func() { b.drop(name) }
-}
-
-func (b *balancer) drop(name string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.open[name]--; b.open[name] <= 0 {
-		delete(b.open, name)
-	}
-}
 
 // instanceOf names an instance, also one that has not told its id yet.
 func instanceOf(e discovery.Endpoint) string {

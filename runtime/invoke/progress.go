@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/callctx"
 )
 
 // A stretch is a part of a call's way that time can be lost in.
@@ -24,44 +24,37 @@ const (
 	stretches
 )
 
-// where names a stretch in the sentence "4.9s of it …", and its hop.
-func (s stretch) where() (words string, hop apperr.Hop) {
-	switch s {
-	case looking:
-		return "looking for the app", apperr.HopDiscovery
-	case waiting:
-		return "waiting for the app to come", apperr.HopDiscovery
-	case sending:
-		return "before the app had it", apperr.HopPeer
-	case held:
-		return "waiting for the app to be ready", apperr.HopPeer
-	default:
-		return "in the app", apperr.HopApp
-	}
-}
-
 // progress is how far a call has come and where its time went, so that a
 // time-out can say it.
 type progress struct {
 	began time.Time
+	// outside is true if the call is for a host outside the mesh.
+	outside bool
 
 	mu    sync.Mutex // guards what follows
 	now   stretch
-	since time.Time
+	since time.Duration // since began
 	spent [stretches]time.Duration
 }
 
-func newProgress() *progress {
-	now := time.Now()
-	return &progress{began: now, since: now}
+// enter begins a stretch and returns how long the call has taken until then.
+func (p *progress) enter(s stretch) time.Duration {
+	at := time.Since(p.began)
+	p.mu.Lock()
+	p.spent[p.now] += at - p.since
+	p.now, p.since = s, at
+	p.mu.Unlock()
+	return at
 }
 
-func (p *progress) enter(s stretch) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	p.spent[p.now] += now.Sub(p.since)
-	p.now, p.since = s, now
+// send begins the way to an instance in that state.
+func (p *progress) send(state discovery.State) time.Duration {
+	switch state {
+	case discovery.Starting, discovery.Restarting:
+		return p.enter(held)
+	default:
+		return p.enter(sending)
+	}
 }
 
 // longest is the stretch that took most, and the one the call is in.
@@ -83,24 +76,23 @@ func (p *progress) current() stretch {
 	return p.now
 }
 
-// watch makes attempt tell p when it reaches the app, and c's owner too. Until
-// then it is on its way to an instance in that state.
-func (p *progress) watch(attempt, c *Call, state discovery.State) {
-	switch state {
-	case discovery.Starting, discovery.Restarting:
-		p.enter(held)
+// where names a stretch in the sentence "4.9s of it …", and its hop.
+func (p *progress) where(s stretch) (words string, hop apperr.Hop) {
+	switch {
+	case s == looking:
+		return "looking for the app", apperr.HopDiscovery
+	case s == waiting:
+		return "waiting for the app to come", apperr.HopDiscovery
+	case s == sending && p.outside:
+		return "before the host had it", apperr.HopNetwork
+	case s == sending:
+		return "before the app had it", apperr.HopPeer
+	case s == held:
+		return "waiting for the app to be ready", apperr.HopPeer
+	case p.outside:
+		return "at the host", apperr.HopPeer
 	default:
-		p.enter(sending)
-	}
-	var once atomic.Bool
-	attempt.Reached = func() {
-		if once.Swap(true) {
-			return
-		}
-		p.enter(inApp)
-		if c.Reached != nil {
-			c.Reached()
-		}
+		return "in the app", apperr.HopApp
 	}
 }
 
@@ -125,7 +117,7 @@ func (p *progress) explain(ctx context.Context, c *Call, err *apperr.Error) *app
 	if err.Reason == apperr.Cancelled && !late {
 		return &apperr.Error{
 			Reason: apperr.Cancelled, What: "the call was given up by its caller", Dapr: "context canceled",
-			Reached: reached, Instance: err.Instance, Err: errors.Join(context.Cause(ctx), err),
+			Reached: reached, Instance: err.Instance, Err: errors.Join(callctx.Cause(ctx), err),
 		}
 	}
 	total := time.Since(p.began)
@@ -135,11 +127,11 @@ func (p *progress) explain(ctx context.Context, c *Call, err *apperr.Error) *app
 	if most == sending && err.At() == apperr.HopApp && err.Reached == apperr.ReachedMaybe && err.Reason == apperr.DeadlineExceeded {
 		most = inApp // the callee's sidecar knows better
 	}
-	words, hop := most.where()
+	words, hop := p.where(most)
 	spent := fmt.Sprintf("%s of it %s", short(min(took, total)), words)
 	return &apperr.Error{
 		Reason:  apperr.DeadlineExceeded,
-		What:    c.Target.App + " did not answer within " + short(total),
+		What:    c.Target.name() + " did not answer within " + short(total),
 		Dapr:    "DEADLINE_EXCEEDED: context deadline exceeded after " + short(total) + ", " + spent,
 		Cause:   spent,
 		Hop:     hop,

@@ -224,6 +224,22 @@ func (v *replayView) Read(p []byte) (int, error) {
 	}
 }
 
+// Whole implements WholeBody: once the source has ended within the window.
+func (v *replayView) Whole() ([]byte, bool) {
+	rest, trailers, ok := v.Complete()
+	return rest, ok && len(trailers) == 0
+}
+
+// Complete implements CompleteBody.
+func (v *replayView) Complete() ([]byte, Fields, bool) {
+	v.r.mu.Lock()
+	defer v.r.mu.Unlock()
+	if v.closed || v.r.closed || v.direct || v.r.err != io.EOF { //nolint:errorlint // an error that wraps EOF is no end
+		return nil, nil, false
+	}
+	return v.r.buf[v.pos:], v.r.src.Trailers(), true
+}
+
 // Close releases a Read of this view. The source stays open for the next
 // attempt, unless there can be none.
 func (v *replayView) Close() error {

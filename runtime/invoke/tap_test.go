@@ -19,6 +19,14 @@ type recorder struct {
 func (r *recorder) Want(invoke.Side, *invoke.Call) int { return r.limit }
 func (r *recorder) Seen(rec *invoke.Record)            { r.records <- rec }
 
+func taps(all ...invoke.Tap) *invoke.Taps {
+	t := new(invoke.Taps)
+	for _, one := range all {
+		t.Attach(one)
+	}
+	return t
+}
+
 func TestATapSeesCallsAndTheirFirstBytes(t *testing.T) {
 	t.Parallel()
 	tap := &recorder{limit: 4, records: make(chan *invoke.Record, 1)}
@@ -28,7 +36,7 @@ func TestATapSeesCallsAndTheirFirstBytes(t *testing.T) {
 		}
 		_, _ = io.ReadAll(c.Body)
 		return &invoke.Answer{Status: 201, Body: invoke.BytesBody([]byte("the answer")), Instance: to.Instance}, nil
-	}), func(o *invoke.Options) { o.Tap = tap })
+	}), func(o *invoke.Options) { o.Taps = taps(tap) })
 	answer := serve(t, i, call("request"))
 	_, _ = io.ReadAll(answer.Body)
 	_ = answer.Body.Close()
@@ -60,7 +68,7 @@ func TestATapSeesCallsAndTheirFirstBytes(t *testing.T) {
 func TestWithoutATapNothingIsSpent(t *testing.T) { // not parallel: it counts allocations
 	answer := &invoke.Answer{Status: 200, Body: invoke.BytesBody(nil)}
 	plain := invoke.HandlerFunc(func(context.Context, *invoke.Call) (*invoke.Answer, error) { return answer, nil })
-	tapped := invoke.TapStage(invoke.AtCallee, nil)(plain)
+	tapped := invoke.TapStage(invoke.AtCallee, new(invoke.Taps))(plain)
 	c := call("")
 	n := testing.AllocsPerRun(100, func() {
 		if _, err := tapped.Serve(t.Context(), c); err != nil {
@@ -69,28 +77,5 @@ func TestWithoutATapNothingIsSpent(t *testing.T) { // not parallel: it counts al
 	})
 	if n != 0 {
 		t.Errorf("%v allocations", n)
-	}
-}
-
-func BenchmarkServe(b *testing.B) {
-	r := newTable(instances(discovery.Ready, "a", "b", "c")...)
-	self, err := invoke.ParseTarget("callee")
-	if err != nil {
-		b.Fatal(err)
-	}
-	i := invoke.New(invoke.Options{Self: benchID(b), Resolver: r, Mesh: meshFunc(func(context.Context, discovery.Endpoint, *invoke.Call) (*invoke.Answer, error) {
-		return ok("a")
-	})})
-	data := make([]byte, 54)
-	b.ReportAllocs()
-	for b.Loop() {
-		answer, err := i.Serve(b.Context(), &invoke.Call{
-			Target: self, Verb: "POST", Path: "/x", Body: invoke.BytesBody(data), Length: 54,
-			Fields: invoke.Fields{{"Content-Type", "application/json"}, {"Accept", "*/*"}, {"User-Agent", "bench"}},
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		_ = answer.Body.Close()
 	}
 }

@@ -1,22 +1,28 @@
 package invoke
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/tls/identity"
 )
 
-// ParseTarget reads a target as callers write it: app or app.namespace. What
-// breaks the rule for ids is TARGET_INVALID in Dapr's words, with the rule as
-// its cause.
+// ParseTarget reads a target as callers write it: app, app.namespace, or the
+// URL of a host outside the mesh. What breaks the rules is TARGET_INVALID in
+// Dapr's words, with the rule as its cause.
 func ParseTarget(given string) (Target, error) {
 	if given == "" {
 		return Target{}, TargetMissing()
 	}
 	if isURL(given) {
-		return Target{}, invalidTarget(given, "targets beginning with http:// or https:// are not carried by this version")
+		if problem := CheckBase(given); problem != "" {
+			return Target{}, invalidTarget(given, problem)
+		}
+		return Target{Given: given, URL: given}, nil
 	}
 	app, namespace, dotted := strings.Cut(given, ".")
 	if strings.Contains(namespace, ".") {
@@ -31,6 +37,35 @@ func ParseTarget(given string) (Target, error) {
 		}
 	}
 	return Target{App: app, Namespace: namespace, Given: given}, nil
+}
+
+// CheckBase returns what is wrong with s as the URL that calls begin with, or
+// "".
+func CheckBase(s string) string {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		if inner, ok := errors.AsType[*url.Error](err); ok {
+			err = inner.Err
+		}
+		return "it is no URL: " + err.Error()
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "it does not begin with http:// or https://"
+	case u.Hostname() == "":
+		return "it names no host"
+	case u.User != nil:
+		return "credentials do not belong in it: send them in the field Authorization"
+	case strings.ContainsAny(s, "?#"):
+		return "a query belongs behind the method"
+	case u.Port() != "" && !isPort(u.Port()):
+		return "the port is not 1 to 65535"
+	}
+	return ""
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
 }
 
 func isURL(s string) bool {

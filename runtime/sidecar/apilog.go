@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strconv"
 
 	"github.com/pillion-dev/pillion/runtime/httpapi"
@@ -11,9 +12,11 @@ import (
 
 // The lines of --enable-api-logging. A door's line is Dapr's, so that what
 // searches daprd's log finds it here; the other two say who each side of the
-// mesh verified the other to be, which Dapr does not say.
+// mesh verified the other to be, which Dapr does not say. Calls are read from
+// the tap; what a door answers by itself, its own routes and errors, it says
+// itself.
 
-func (s *sidecar) apiLog() func(httpapi.APICall) {
+func (s *sidecar) doorLog() func(httpapi.APICall) {
 	if !s.cfg.APILogging {
 		return nil
 	}
@@ -38,16 +41,35 @@ func (s *sidecar) logPeers(next invoke.Handler) invoke.Handler {
 	})
 }
 
-// calleeLog says whose certificate the calling sidecar had. It keeps no body.
-type calleeLog struct{ *sidecar }
+// An apiLog reads the calls. It keeps no body.
+type apiLog struct{ *sidecar }
 
-var _ invoke.Tap = calleeLog{}
+var _ invoke.Tap = apiLog{}
 
-// Want implements invoke.Tap.
-func (calleeLog) Want(invoke.Side, *invoke.Call) int { return 0 }
+// Want implements invoke.Tap. Calls that came through no door are not its own.
+func (apiLog) Want(side invoke.Side, c *invoke.Call) int {
+	if side == invoke.AtCaller && c.Asked == "" {
+		return -1
+	}
+	return 0
+}
 
 // Seen implements invoke.Tap.
-func (l calleeLog) Seen(r *invoke.Record) {
+func (l apiLog) Seen(r *invoke.Record) {
+	if r.Side == invoke.AtCallee {
+		l.received(r)
+		return
+	}
+	if r.Err == nil {
+		l.doorLog()(httpapi.APICall{
+			Method: r.Verb + " " + decoded(withoutQuery(r.Asked)), Code: r.Status, Duration: r.Ended.Sub(r.Began),
+			Size: r.AnswerSize, UserAgent: r.Request.Get("User-Agent"), Target: r.Target.Given,
+		})
+	}
+}
+
+// received says whose certificate the calling sidecar had.
+func (l apiLog) received(r *invoke.Record) {
 	code := r.Status
 	if r.Err != nil {
 		code = r.Err.Reason.HTTPStatus()
@@ -57,6 +79,14 @@ func (l calleeLog) Seen(r *invoke.Record) {
 		l.cfg.AppID, r.Caller, code, r.Ended.Sub(r.Began).Milliseconds(),
 		strconv.Quote(r.Verb+" "+withoutQuery(r.Path)), l.workload.ID(),
 	)})
+}
+
+// decoded is path as Dapr writes it.
+func decoded(path string) string {
+	if plain, err := url.PathUnescape(path); err == nil {
+		return plain
+	}
+	return path
 }
 
 // withoutQuery is path as it may be logged: a query can hold secrets.

@@ -86,10 +86,11 @@ type networkOptions struct {
 	cfg      config.Sidecar
 	place    *place
 	workload *mtls.Workload
-	// local is the own app; nil if there is none.
+	// local is the own app behind its own rules; nil if there is none.
 	local invoke.Handler
-	// stages see each call of the own app once.
+	// stages see each call of the own app once. taps read them; nil for nobody.
 	stages []invoke.Stage
+	taps   *invoke.Taps
 	log    *slog.Logger
 	warn   func(string)
 }
@@ -111,7 +112,7 @@ func newNetwork(o networkOptions) (*network, error) {
 	n.invoker = invoke.New(invoke.Options{
 		Self: o.workload.ID(), Resolver: n.resolver, Mesh: n.transport, Local: o.local,
 		Hold: o.cfg.Hold, ResolveTimeout: o.cfg.ResolveTimeout, LAN: o.cfg.LAN,
-		HostAddr: hostAddr(o.cfg.HostIP), HostName: name, Stages: o.stages, Logger: o.log,
+		HostAddr: hostAddr(o.cfg.HostIP), HostName: name, Stages: o.stages, Taps: o.taps, Logger: o.log,
 	})
 	return n, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/instance"
+	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/mesh"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 	"github.com/pillion-dev/pillion/tls/mtls"
@@ -84,6 +85,7 @@ type sidecar struct {
 	registration *rundir.Registration
 	record       *logs.Run // nil if the logs cannot be kept
 
+	taps    invoke.Taps // who reads the app's calls
 	net     *network
 	server  *mesh.Server
 	app     *app.App

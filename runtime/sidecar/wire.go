@@ -168,14 +168,16 @@ func (s *sidecar) wire(context.Context) error {
 		Sockets: s.sockets, Processes: s.processes, Events: s.heard, Logger: s.log,
 	})
 	own := discovery.Key{Namespace: s.cfg.Namespace, App: s.cfg.AppID}
-	callee := invoke.CalleeOptions{Self: s.workload.ID(), Access: access.NewNamespace(s.workload.ID()), App: s.app}
+	callee := invoke.NewCallee(invoke.CalleeOptions{
+		Self: s.workload.ID(), Access: access.NewNamespace(s.workload.ID()), App: s.app, Taps: &s.taps,
+	})
 	var stages []invoke.Stage
 	if s.cfg.APILogging {
-		callee.Tap = calleeLog{s}
+		s.taps.Attach(apiLog{s})
 		stages = append(stages, s.logPeers)
 	}
 	s.server = mesh.NewServer(mesh.ServerConfig{
-		Handler: invoke.NewCallee(callee), Instance: s.registration.Entry().ID,
+		Handler: callee, Instance: s.registration.Entry().ID,
 		Version: buildinfo.Version(), State: discovery.Starting, Logger: s.log,
 		Expires: func() time.Time { return s.workload.Leaf().NotAfter },
 	})
@@ -187,7 +189,7 @@ func (s *sidecar) wire(context.Context) error {
 	}
 	var err error
 	s.net, err = newNetwork(networkOptions{
-		cfg: s.cfg, place: s.place, workload: s.workload, local: s.app, stages: stages, log: s.log,
+		cfg: s.cfg, place: s.place, workload: s.workload, local: callee, stages: stages, taps: &s.taps, log: s.log,
 		warn: func(problem string) { s.say(Notice{Kind: Warning, Text: problem}) },
 	})
 	if err != nil {
@@ -198,7 +200,7 @@ func (s *sidecar) wire(context.Context) error {
 		AllowedOrigins: s.cfg.AllowedOrigins, AllowedHosts: s.cfg.AllowedHosts,
 		AllowOtherUsers: s.cfg.AllowOtherUsers || !s.cfg.Profile.OwnUserDoors, APIToken: s.cfg.APIToken,
 		NotReady: s.notReady, Metadata: s.metadata,
-		Shutdown: s.ask, APILog: s.apiLog(), Drain: doorDrain, Logger: s.log,
+		Shutdown: s.ask, APILog: s.doorLog(), Drain: doorDrain, Logger: s.log,
 	})
 	return nil
 }
