@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
-	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
 // hostSet are the names, in lower case, that a door answers to besides
@@ -48,8 +47,8 @@ func isLocalName(name string) bool {
 // across origins by Origin and Sec-Fetch-Site, which pages cannot forge. The
 // two fields that excuse the latter cannot be sent across origins without a
 // preflight, and none is granted unasked.
-func (s *Server) denyOrigin(r *http.Request) *apperr.Error {
-	if name := hostName(r.Host); !s.answersTo(name) {
+func (s *Server) denyOrigin(a *ask) *apperr.Error {
+	if name := hostName(a.host); !s.answersTo(name) {
 		return &apperr.Error{
 			Reason:  apperr.OriginDenied,
 			What:    "requests addressed to " + printable(name) + " are not answered here",
@@ -58,13 +57,21 @@ func (s *Server) denyOrigin(r *http.Request) *apperr.Error {
 			Reached: apperr.ReachedNo,
 		}
 	}
-	origin := r.Header.Get("Origin")
-	foreign := origin != "" && !sameOrigin(origin, r.Host) && !loopbackOrigin(origin)
-	switch strings.ToLower(r.Header.Get("Sec-Fetch-Site")) {
+	return s.denyPage(a)
+}
+
+// denyPage refuses what a page of another origin sends to a name we answer to.
+func (s *Server) denyPage(a *ask) *apperr.Error {
+	origin := a.origin
+	if origin == "" && a.fetchSite == "" {
+		return nil
+	}
+	foreign := origin != "" && !sameOrigin(origin, a.host) && !loopbackOrigin(origin)
+	switch strings.ToLower(a.fetchSite) {
 	case "cross-site", "same-site":
 		foreign = true
 	}
-	if !foreign || s.origins.allows(origin) || r.Header.Get(fieldTarget) != "" || r.Header.Get(invoke.FieldToken) != "" {
+	if !foreign || s.origins.allows(origin) || a.app != "" || a.token != "" {
 		return nil
 	}
 	e := &apperr.Error{
@@ -125,17 +132,15 @@ func printable(s string) string {
 	}, s)
 }
 
-// tokenGood checks the API token and removes it, so that it goes no further.
-func (s *Server) tokenGood(r *http.Request, path string) bool {
+// tokenGood checks the API token of a request for path, as builtinPath has it.
+func (s *Server) tokenGood(a *ask, path string) bool {
 	if s.cfg.APIToken == "" {
 		return true
 	}
-	if r.Method == http.MethodGet && (path == pathHealth || path == pathOutbound) {
+	if a.verb == http.MethodGet && (path == pathHealth || path == pathOutbound) {
 		return true
 	}
-	given := r.Header.Get(invoke.FieldToken)
-	r.Header.Del(invoke.FieldToken)
-	return subtle.ConstantTimeCompare([]byte(given), []byte(s.cfg.APIToken)) == 1
+	return subtle.ConstantTimeCompare([]byte(a.token), []byte(s.cfg.APIToken)) == 1
 }
 
 // denyUser refuses connections of other users of this machine.

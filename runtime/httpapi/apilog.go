@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -67,6 +68,16 @@ func newLogged(w http.ResponseWriter, r *http.Request) *logged {
 		path = r.RequestURI
 	}
 	return &logged{ResponseWriter: w, began: time.Now(), method: r.Method + " " + path, agent: r.UserAgent()}
+}
+
+// plainPath is the decoded path of a request target, without the query; as it
+// came if it cannot be decoded.
+func plainPath(target string) string {
+	path, _, _ := strings.Cut(originForm(target), "?")
+	if plain, err := url.PathUnescape(path); err == nil {
+		return plain
+	}
+	return path
 }
 
 // noteTarget tells the API log whom a request is for.

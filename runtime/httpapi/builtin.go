@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
 // The sidecar's own routes, as builtinPath has them.
@@ -37,7 +38,7 @@ func (d *door) builtin(w http.ResponseWriter, r *http.Request, path string) bool
 	case path == pathOutbound && r.Method == http.MethodGet:
 		writeHealth(w, d.cfg.NotReadyOutbound, "ERR_OUTBOUND_HEALTH_NOT_READY", "dapr outbound is not ready: ")
 	case path == pathMetadata && r.Method == http.MethodGet:
-		writeJSON(w, http.StatusOK, d.metadata())
+		write(w, jsonReply(http.StatusOK, nil, d.metadata()))
 	case strings.HasPrefix(path, pathMetadata+"/") && r.Method == http.MethodPut:
 		d.setMetadata(w, r, strings.TrimPrefix(path, pathMetadata+"/"))
 	case path == pathShutdown && r.Method == http.MethodPost && d.cfg.Shutdown != nil:
@@ -77,9 +78,11 @@ func writeHealth(w http.ResponseWriter, missing func() []string, code, text stri
 
 // writeOwn is an error of one of the sidecar's own routes.
 func writeOwn(w http.ResponseWriter, code, message string) {
-	mark(w.Header(), &apperr.Error{Reason: apperr.Internal})
-	w.Header().Set("Pillion-Error", code)
-	writeJSON(w, http.StatusInternalServerError, apperr.Body{ErrorCode: code, Message: message})
+	fields := invoke.Fields{
+		{Name: invoke.FieldError, Value: code},
+		{Name: invoke.FieldHop, Value: string(apperr.HopSidecar)},
+	}
+	write(w, jsonReply(http.StatusInternalServerError, fields, apperr.Body{ErrorCode: code, Message: message}))
 }
 
 // Metadata is what GET /v1.0/metadata says, with Dapr's keys.
@@ -139,10 +142,10 @@ func (d *door) setMetadata(w http.ResponseWriter, r *http.Request, key string) {
 	}
 	value, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxValue))
 	if err != nil || !d.extra.set(key, string(value)) {
-		writeError(w, r, "", &apperr.Error{
+		write(w, render(false, "", &apperr.Error{
 			Reason: apperr.Usage, What: "the value cannot be kept",
 			Cause: fmt.Sprintf("at most %d keys of %d bytes", maxExtended, maxValue), Reached: apperr.ReachedNo,
-		})
+		}))
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -6,11 +6,14 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
 // lingerTime bounds the wait for a client to take what was said before the
@@ -118,6 +121,30 @@ type conn struct {
 
 	asked sync.Once
 	deny  *apperr.Error
+
+	goodHost string        // the last host name that was ours
+	last     invoke.Target // the last target that was called
+}
+
+// SyscallConn is the connection as the system has it, for the fast engine.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	sys, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	return sys.SyscallConn()
+}
+
+// target is invoke.ParseTarget, which most connections ask for one app only.
+func (c *conn) target(id string) (invoke.Target, error) {
+	if id != "" && id == c.last.Given {
+		return c.last, nil
+	}
+	target, err := invoke.ParseTarget(strings.Clone(id)) // id is a part of a whole head
+	if err == nil {
+		c.last = target
+	}
+	return target, err
 }
 
 // denyUser returns why this client may not connect. It asks the system once.

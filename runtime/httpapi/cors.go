@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
 // origins are the allowed ones. The zero value allows none and says nothing.
@@ -54,13 +56,11 @@ var corsMethods = []string{"HEAD", "GET", "POST", "PUT", "PATCH", "DELETE"}
 // answer adds what pages of an allowed origin need to read the answer, and
 // answers a preflight, as Dapr's --allowed-origins does. It reports whether
 // the request has been answered.
-func (o *origins) answer(w http.ResponseWriter, r *http.Request) (done bool) {
+func (o *origins) answer(w http.ResponseWriter, r *http.Request, a *ask) (done bool) {
 	if !o.on() {
 		return false
 	}
-	origin := r.Header.Get("Origin")
-	wanted := r.Header.Get("Access-Control-Request-Method")
-	preflight := r.Method == http.MethodOptions && wanted != ""
+	origin, wanted, preflight := a.origin, a.corsMethod, a.preflight()
 	h := w.Header()
 	h.Add("Vary", "Origin")
 	if preflight {
@@ -90,6 +90,20 @@ func (o *origins) answer(w http.ResponseWriter, r *http.Request) (done bool) {
 	}
 	w.WriteHeader(http.StatusOK)
 	return true
+}
+
+// grant is what pages of an allowed origin need to read an answer, for a
+// request that is no preflight.
+func (o *origins) grant(origin string) invoke.Fields {
+	fields := invoke.Fields{{Name: "Vary", Value: "Origin"}}
+	switch {
+	case origin == "" || !o.allows(origin):
+	case o.any:
+		fields.Add(corsOrigin, "*")
+	default:
+		fields.Add(corsOrigin, origin)
+	}
+	return fields
 }
 
 // corsOrigin, once set by us, replaces what an app says.

@@ -40,7 +40,7 @@ func serveOn(t *testing.T, cfg httpapi.Config, ln net.Listener) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Self = self
+	cfg.Self, cfg.Standard = self, cfg.Standard || standard
 	if cfg.Drain == 0 {
 		cfg.Drain = 50 * time.Millisecond
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/runtime/h1"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
@@ -20,27 +21,27 @@ const (
 )
 
 // mark says on an answer that pillion made it, why, and at which hop.
-func mark(h http.Header, e *apperr.Error) {
-	h.Set(invoke.FieldError, string(e.Reason))
-	h.Set(invoke.FieldHop, string(e.At()))
+func mark(e *apperr.Error) invoke.Fields {
+	return invoke.Fields{
+		{Name: invoke.FieldError, Value: string(e.Reason)},
+		{Name: invoke.FieldHop, Value: string(e.At())},
+	}
 }
 
-// writeError answers a request for the app called id with e, as the client
-// expects errors: Dapr's JSON, or a gRPC status.
-func writeError(w http.ResponseWriter, r *http.Request, id string, e *apperr.Error) {
-	if isGRPC(r) {
-		writeGRPC(w, e.Reason.GRPC(), e.Message(), e)
-		return
+// render is the answer to a request for the app called id that failed with e,
+// as the client expects errors: Dapr's JSON, or a gRPC status.
+func render(grpc bool, id string, e *apperr.Error) h1.Reply {
+	if grpc {
+		return grpcReply(e.Reason.GRPC(), e.Message(), e)
 	}
-	mark(w.Header(), e)
 	body := e.InvokeBody(id)
 	if id == "" {
 		body.Message = e.Message()
 	}
-	writeJSON(w, e.Reason.HTTPStatus(), body)
+	return jsonReply(e.Reason.HTTPStatus(), mark(e), body)
 }
 
-func writeJSON(w http.ResponseWriter, status int, body any) {
+func jsonReply(status int, fields invoke.Fields, body any) h1.Reply {
 	var data bytes.Buffer
 	encoder := json.NewEncoder(&data)
 	encoder.SetEscapeHTML(false) // people read hints such as <command> with curl
@@ -49,61 +50,76 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 		data.Reset()
 		data.WriteString(`{"errorCode":"ERR_INTERNAL"}`)
 	}
-	text := bytes.TrimSuffix(data.Bytes(), []byte("\n")) // Dapr's ends without one
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(status)
-	_, _ = w.Write(text) // a client that is gone cannot be told
+	fields.Add("Content-Type", "application/json")
+	// Dapr's ends without a new line.
+	return h1.Reply{Status: status, Fields: fields, Body: bytes.TrimSuffix(data.Bytes(), []byte("\n"))}
 }
 
-// writeMissing answers a request that names no app.
-func writeMissing(w http.ResponseWriter, r *http.Request) {
+// missing is the answer to a request that names no app.
+func missing(grpc bool) h1.Reply {
 	e := invoke.TargetMissing()
-	if isGRPC(r) {
-		writeGRPC(w, grpcUnknown, "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata", e)
-		return
+	if grpc {
+		return grpcReply(grpcUnknown, "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata", e)
 	}
-	writeError(w, r, "", e)
+	return render(false, "", e)
 }
 
-// writeTokenError is Dapr's answer to a request without the API token.
-func writeTokenError(w http.ResponseWriter, r *http.Request) {
+// tokenDenied is Dapr's answer to a request without the API token.
+func tokenDenied(grpc bool) h1.Reply {
 	e := &apperr.Error{Reason: apperr.TokenDenied, What: "invalid api token", Reached: apperr.ReachedNo}
-	if isGRPC(r) {
-		writeGRPC(w, grpcUnauthenticated, "Unauthorized", e)
-		return
+	if grpc {
+		return grpcReply(grpcUnauthenticated, "Unauthorized", e)
 	}
-	mark(w.Header(), e)
-	http.Error(w, "invalid api token", http.StatusUnauthorized)
+	return plain(e)
 }
 
-// writeGRPC is a gRPC error in its shortest form: a head that is the trailers.
-func writeGRPC(w http.ResponseWriter, code uint32, message string, e *apperr.Error) {
-	h := w.Header()
-	if e != nil {
-		mark(h, e)
+// plain is e as Go's own server says errors, and so Dapr's.
+func plain(e *apperr.Error) h1.Reply {
+	fields := mark(e)
+	fields.Add("Content-Type", "text/plain; charset=utf-8")
+	fields.Add("X-Content-Type-Options", "nosniff")
+	return h1.Reply{Status: e.Reason.HTTPStatus(), Fields: fields, Body: []byte(e.What + "\n")}
+}
+
+// notOurService is the answer to calls of Dapr's own gRPC service.
+func notOurService(target string) h1.Reply {
+	return grpcReply(grpcUnimplemented, "Dapr's own gRPC service is not served by this version: "+printable(target), nil)
+}
+
+// grpcReply is a gRPC error in its shortest form: a head that is the trailers.
+// e may be nil.
+func grpcReply(code uint32, message string, e *apperr.Error) h1.Reply {
+	fields := invoke.Fields{
+		{Name: "Content-Type", Value: "application/grpc"},
+		{Name: "Grpc-Status", Value: strconv.FormatUint(uint64(code), 10)},
+		{Name: "Grpc-Message", Value: percentEncoded(message)},
+	}
+	if e == nil {
+		fields.Add(invoke.FieldError, "UNIMPLEMENTED")
 	} else {
-		h.Set(invoke.FieldError, "UNIMPLEMENTED")
+		fields.Add("Grpc-Status-Details-Bin", base64.RawStdEncoding.EncodeToString(e.StatusProto(code, message)))
+		fields = append(fields, mark(e)...)
 	}
-	h.Set("Content-Type", "application/grpc")
-	h.Set("Grpc-Status", strconv.FormatUint(uint64(code), 10))
-	h.Set("Grpc-Message", percentEncoded(message))
-	if e != nil {
-		h.Set("Grpc-Status-Details-Bin", base64.RawStdEncoding.EncodeToString(e.StatusProto(code, message)))
-	}
-	w.WriteHeader(http.StatusOK)
+	return h1.Reply{Status: http.StatusOK, Fields: fields}
 }
 
 // grpcTrailers are e behind an answer that has begun.
 func grpcTrailers(e *apperr.Error) invoke.Fields {
-	code, message := e.Reason.GRPC(), e.Message()
-	return invoke.Fields{
-		{Name: "Grpc-Status", Value: strconv.FormatUint(uint64(code), 10)},
-		{Name: "Grpc-Message", Value: percentEncoded(message)},
-		{Name: "Grpc-Status-Details-Bin", Value: base64.RawStdEncoding.EncodeToString(e.StatusProto(code, message))},
-		{Name: invoke.FieldError, Value: string(e.Reason)},
-		{Name: invoke.FieldHop, Value: string(e.At())},
+	return grpcReply(e.Reason.GRPC(), e.Message(), e).Fields[1:] // the type was said in the head
+}
+
+// write writes a reply by net/http. A client that is gone cannot be told.
+func write(w http.ResponseWriter, r h1.Reply) {
+	h := w.Header()
+	for _, f := range r.Fields {
+		h.Set(f.Name, f.Value)
+	}
+	if len(r.Body) > 0 {
+		h.Set("Content-Length", strconv.Itoa(len(r.Body)))
+	}
+	w.WriteHeader(r.Status)
+	if len(r.Body) > 0 {
+		_, _ = w.Write(r.Body)
 	}
 }
 

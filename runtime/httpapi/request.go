@@ -21,41 +21,42 @@ import (
 const daprService = "/dapr.proto.runtime.v1.Dapr/"
 
 // invoke turns r into a call and writes its answer.
-func (d *door) invoke(w http.ResponseWriter, r *http.Request) {
-	if isGRPC(r) && strings.HasPrefix(r.RequestURI, daprService) {
-		writeGRPC(w, grpcUnimplemented, "Dapr's own gRPC service is not served by this version: "+printable(r.RequestURI), nil)
+func (d *door) invoke(w http.ResponseWriter, r *http.Request, a *ask) {
+	grpc := a.isGRPC()
+	if grpc && strings.HasPrefix(r.RequestURI, daprService) {
+		write(w, notOurService(r.RequestURI))
 		return
 	}
 	if r.Method == http.MethodConnect {
-		writeError(w, r, "", &apperr.Error{
+		write(w, render(grpc, "", &apperr.Error{
 			Reason: apperr.MethodRefused, What: "the method CONNECT cannot be sent to an app", Dapr: "invalid HTTP verb",
 			Cause: "CONNECT opens a tunnel and is not for apps", Reached: apperr.ReachedNo,
-		})
+		}))
 		return
 	}
-	id, path, ok := route(r)
+	id, path, ok := route(a)
 	if !ok {
-		writeMissing(w, r)
+		write(w, missing(grpc))
 		return
 	}
 	noteTarget(w, id)
 	target, err := invoke.ParseTarget(id)
 	if err != nil {
-		writeError(w, r, id, apperr.From(err))
+		write(w, render(grpc, id, apperr.From(err)))
 		return
 	}
-	ctx, cancel, e := deadline(r.Context(), r)
+	ctx, cancel, e := deadline(r.Context(), a)
 	if e != nil {
-		writeError(w, r, id, e)
+		write(w, render(grpc, id, e))
 		return
 	}
 	defer cancel()
-	x := newExchange(d, w, r)
+	x := newExchange(d, w, r, grpc)
 	defer x.finish()
 	answer, err := d.cfg.Invoke.Serve(ctx, x.call(target, path))
 	x.answered()
 	if err != nil {
-		writeError(w, r, id, x.blame(apperr.From(err)))
+		write(w, render(grpc, id, blame(apperr.From(err), x.badBody())))
 		return
 	}
 	if answer.Status == http.StatusSwitchingProtocols {
@@ -65,38 +66,30 @@ func (d *door) invoke(w http.ResponseWriter, r *http.Request) {
 	x.relay(answer)
 }
 
-// blame is e, unless the call failed because the request itself was broken.
-func (x *exchange) blame(e *apperr.Error) *apperr.Error {
-	if x.body == nil || x.r.Context().Err() != nil {
-		return e
+// badBody is what was wrong with the body as the client sent it, or nil.
+func (x *exchange) badBody() error {
+	if x.body != nil && x.r.Context().Err() == nil {
+		return x.body.broken()
 	}
-	broken := x.body.broken()
-	if broken == nil {
+	return nil
+}
+
+// blame is e, unless the call failed because the request's body was bad.
+func blame(e *apperr.Error, bad error) *apperr.Error {
+	if bad == nil {
 		return e
 	}
 	return &apperr.Error{
-		Reason: apperr.Usage, What: "the request's body ends in the middle", Cause: broken.Error(),
+		Reason: apperr.Usage, What: "the request's body ends in the middle", Cause: bad.Error(),
 		Reached: e.Reached, Instance: e.Instance, Err: e,
 	}
 }
 
 // deadline is ctx, ended after the time the client allows.
-func deadline(ctx context.Context, r *http.Request) (context.Context, context.CancelFunc, *apperr.Error) {
-	var allowed time.Duration
-	if given := r.Header.Get(invoke.FieldTimeout); given != "" {
-		d, err := time.ParseDuration(given)
-		if err != nil || d <= 0 {
-			return nil, nil, &apperr.Error{
-				Reason: apperr.Usage, What: "the field pillion-timeout is no duration: " + printable(given),
-				Hint: "write it like 5s or 250ms", Reached: apperr.ReachedNo,
-			}
-		}
-		allowed = d
-	}
-	if isGRPC(r) {
-		if d, ok := grpcTimeout(r.Header.Get("Grpc-Timeout")); ok && (allowed == 0 || d < allowed) {
-			allowed = d
-		}
+func deadline(ctx context.Context, a *ask) (context.Context, context.CancelFunc, *apperr.Error) {
+	allowed, e := a.timeLeft()
+	if e != nil {
+		return nil, nil, e
 	}
 	if allowed == 0 {
 		ctx, cancel := context.WithCancel(ctx)
@@ -104,6 +97,26 @@ func deadline(ctx context.Context, r *http.Request) (context.Context, context.Ca
 	}
 	ctx, cancel := context.WithTimeout(ctx, allowed)
 	return ctx, cancel, nil
+}
+
+// timeLeft is the time the client allows for the call; 0 for any.
+func (a *ask) timeLeft() (allowed time.Duration, e *apperr.Error) {
+	if a.timeout != "" {
+		d, err := time.ParseDuration(a.timeout)
+		if err != nil || d <= 0 {
+			return 0, &apperr.Error{
+				Reason: apperr.Usage, What: "the field pillion-timeout is no duration: " + printable(a.timeout),
+				Hint: "write it like 5s or 250ms", Reached: apperr.ReachedNo,
+			}
+		}
+		allowed = d
+	}
+	if a.isGRPC() {
+		if d, ok := grpcTimeout(a.grpcTimeout); ok && (allowed == 0 || d < allowed) {
+			allowed = d
+		}
+	}
+	return allowed, nil
 }
 
 // grpcTimeout reads a gRPC time-out: at most eight digits and a unit.
@@ -132,6 +145,7 @@ type exchange struct {
 	w    http.ResponseWriter
 	r    *http.Request
 	rc   *http.ResponseController
+	grpc bool
 	body *requestBody
 	// upgrade is what the client offered to switch to; "" for nothing.
 	upgrade string
@@ -140,8 +154,8 @@ type exchange struct {
 	done bool       // no more 1xx answers
 }
 
-func newExchange(d *door, w http.ResponseWriter, r *http.Request) *exchange {
-	return &exchange{d: d, w: w, r: r, rc: http.NewResponseController(w)}
+func newExchange(d *door, w http.ResponseWriter, r *http.Request, grpc bool) *exchange {
+	return &exchange{d: d, w: w, r: r, rc: http.NewResponseController(w), grpc: grpc}
 }
 
 // call makes the Call of the request.
@@ -149,7 +163,7 @@ func (x *exchange) call(target invoke.Target, path string) *invoke.Call {
 	r := x.r
 	c := &invoke.Call{
 		Target: target, Verb: r.Method, Path: path, Major: min(r.ProtoMajor, 2),
-		Host: r.Host, Remote: r.RemoteAddr, Fields: requestFields(r),
+		Host: r.Host, Remote: r.RemoteAddr, Fields: x.d.requestFields(r),
 		Expect: strings.EqualFold(r.Header.Get("Expect"), "100-continue") && r.ProtoAtLeast(1, 1),
 	}
 	if r.ProtoAtLeast(1, 1) {
@@ -184,14 +198,12 @@ func listed(values []string, name string) bool {
 }
 
 // requestFields are r's fields, names in order, without those that ended here.
-func requestFields(r *http.Request) invoke.Fields {
+func (s *Server) requestFields(r *http.Request) invoke.Fields {
 	names := make([]string, 0, len(r.Header))
 	for name := range r.Header {
-		switch name {
-		case fieldTarget, invoke.FieldTimeout, "Content-Length", "Expect":
-			continue
+		if name != "Content-Length" && name != "Expect" && !s.endsHere(name) {
+			names = append(names, name)
 		}
-		names = append(names, name)
 	}
 	slices.Sort(names)
 	fields := make(invoke.Fields, 0, len(names)+8) // room for what identifies the caller

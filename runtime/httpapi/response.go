@@ -43,11 +43,8 @@ func addFields(h http.Header, fields invoke.Fields) {
 // connection or stream: the client must not take it for complete.
 func (x *exchange) relay(a *invoke.Answer) {
 	defer func() { _ = a.Body.Close() }()
-	if a.Status < 200 || a.Status > 999 {
-		writeError(x.w, x.r, a.Peer.App(), &apperr.Error{
-			Reason: apperr.ProtocolError, What: "the app answered with the status " + strconv.Itoa(a.Status),
-			Hop: apperr.HopApp,
-		})
+	if e := unanswerable(a); e != nil {
+		write(x.w, render(x.grpc, a.Peer.App(), e))
 		return
 	}
 	h := x.w.Header()
@@ -101,7 +98,7 @@ func (x *exchange) copyBody(a *invoke.Answer) {
 // says more than a reset; nobody else can be told.
 func (x *exchange) cut(a *invoke.Answer, err error) {
 	x.d.log.Debug("answer broke off", "app", a.Peer.App(), "instance", a.Instance, "err", err)
-	if !isGRPC(x.r) || x.r.ProtoMajor != 2 || a.Length >= 0 {
+	if !x.grpc || x.r.ProtoMajor != 2 || a.Length >= 0 {
 		panic(http.ErrAbortHandler)
 	}
 	x.trailers(grpcTrailers(apperr.From(err)))

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"encoding/base64"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -12,14 +11,13 @@ import (
 // fieldTarget is the header form's field.
 const fieldTarget = invoke.FieldTarget
 
-// requestTarget is the target of r in origin form, raw: what net/http has
+// originForm is a request target without its authority, raw: what net/http has
 // decoded is never used.
-func requestTarget(r *http.Request) string {
-	target := r.RequestURI
+func originForm(target string) string {
 	if strings.HasPrefix(target, "/") {
 		return target
 	}
-	// Absolute form (RFC 9112 §3.2.2); r.Host has its authority.
+	// Absolute form (RFC 9112 §3.2.2); the host has its authority.
 	for _, scheme := range []string{"http://", "https://"} {
 		if len(target) < len(scheme) || !strings.EqualFold(target[:len(scheme)], scheme) {
 			continue
@@ -41,26 +39,24 @@ func requestTarget(r *http.Request) string {
 // route finds whom a request is for and the raw target its app gets: by the
 // dapr-app-id field, Basic credentials, the invoke path, or the host name, the
 // first that says so. ok is false if none does.
-func route(r *http.Request) (id, target string, ok bool) {
-	target = requestTarget(r)
+func route(a *ask) (id, target string, ok bool) {
+	target = originForm(a.target)
 	if !strings.HasPrefix(target, "/") {
 		return "", "", false
 	}
-	if id = r.Header.Get(fieldTarget); id != "" {
+	if a.app != "" {
+		return a.app, target, true
+	}
+	if id = basicID(a.authorization); id != "" {
 		return id, target, true
 	}
-	if id = basicID(r.Header.Get("Authorization")); id != "" {
-		return id, target, true
-	}
-	if isGRPC(r) {
-		if id = r.Header.Get(invoke.FieldCalleeApp); id != "" {
-			return id, target, true
-		}
+	if a.callee != "" && a.isGRPC() {
+		return a.callee, target, true
 	}
 	if id, inner, ok := invokePath(target); ok {
 		return id, inner, true
 	}
-	if id = hostID(r.Host); id != "" {
+	if id = hostID(a.host); id != "" {
 		return id, target, true
 	}
 	return "", "", false
@@ -87,7 +83,7 @@ func basicID(authorization string) string {
 // parts may be repeated; those directly behind /method/ are one. Every byte
 // after stays.
 func invokePath(raw string) (id, target string, ok bool) {
-	path, query, asked := strings.Cut(raw, "?")
+	path, _, _ := strings.Cut(raw, "?")
 	rest := strings.TrimLeft(path, "/")
 	for _, part := range []string{"v1.0", "invoke"} {
 		after, found := strings.CutPrefix(rest, part)
@@ -103,11 +99,9 @@ func invokePath(raw string) (id, target string, ok bool) {
 	if plain, err := url.QueryUnescape(id); err == nil {
 		id = plain
 	}
-	target = "/" + strings.TrimLeft(method, "/")
-	if asked {
-		target += "?" + query
-	}
-	return id, target, true
+	// From the last of the slashes on: nothing has to be joined.
+	end := len(path) - len(strings.TrimLeft(method, "/"))
+	return id, raw[end-1:], true
 }
 
 // hostID is the target in a host name <app-id>.localhost.
@@ -118,14 +112,4 @@ func hostID(host string) string {
 		return ""
 	}
 	return name[:len(name)-len(suffix)]
-}
-
-// isGRPC reports whether r is a gRPC exchange.
-func isGRPC(r *http.Request) bool {
-	const grpc = "application/grpc"
-	kind := r.Header.Get("Content-Type")
-	if !strings.HasPrefix(kind, grpc) {
-		return false
-	}
-	return len(kind) == len(grpc) || kind[len(grpc)] == '+' || kind[len(grpc)] == ';'
 }

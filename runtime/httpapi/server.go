@@ -15,13 +15,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pillion-dev/pillion/runtime/h1"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/tls/identity"
 )
 
 const (
-	// headLimit is the size of a request's head; net/http adds headSlop to
-	// what it is told.
+	// headLimit is the size of a request's head if nothing else is said;
+	// net/http adds headSlop to what it is told.
 	headLimit = 64 << 10
 	headSlop  = 4 << 10
 	// headTimeout bounds the wait for a complete head, as Dapr's.
@@ -64,6 +65,12 @@ type Config struct {
 	// API log.
 	APILog func(APICall)
 
+	// Standard leaves all connections to net/http, which is slower and there to
+	// compare with.
+	Standard bool
+	// MaxHead bounds the head of a request, in bytes. Default: 64 KiB.
+	MaxHead int
+
 	// Drain bounds the wait for open requests at the end. Default: 5s.
 	Drain time.Duration
 	// MaxConns bounds the open connections of all listeners together; the next
@@ -81,6 +88,7 @@ type Server struct {
 	origins origins
 	extra   extended
 	slots   chan struct{} // one for each open connection
+	counts  counts
 
 	warnUsers sync.Once
 }
@@ -93,6 +101,9 @@ func New(cfg Config) *Server {
 	}
 	if s.cfg.Drain <= 0 {
 		s.cfg.Drain = defaultDrain
+	}
+	if s.cfg.MaxHead <= 0 {
+		s.cfg.MaxHead = headLimit
 	}
 	if s.cfg.MaxConns <= 0 {
 		s.cfg.MaxConns = descriptorShare()
@@ -112,29 +123,32 @@ func New(cfg Config) *Server {
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	d := &door{Server: s, checkUsers: s.checksUsers(ln)}
+	d := &door{Server: s, checkUsers: s.checksUsers(ln), passed: newHandover(ln.Addr())}
+	d.h1 = h1.New(base, h1.Config{Handler: fast{d}, MaxHead: s.cfg.MaxHead, Logger: s.log})
 	limited := newListener(ln, s.slots)
 	srv := d.httpServer(base)
+	var ended sync.WaitGroup
+	ended.Go(func() { _ = srv.Serve(d.passed) }) // it ends by the shutdown below
 
-	drained := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(drained)
-		limit, done := context.WithTimeout(base, s.cfg.Drain)
-		defer done()
-		if srv.Shutdown(limit) != nil {
-			cancel(errDoorClosed)
-			_ = srv.Close() // what is left is cut off
-		}
-	})
-	err := srv.Serve(limited)
+	stop := context.AfterFunc(ctx, func() { _ = limited.Close() }) // accept says what is wrong with it
+	err := d.accept(limited)                                       //nolint:contextcheck // the engines have base, which outlives ctx
+	patience := s.cfg.Drain
 	if stop() {
-		_ = srv.Close() // Serve failed; its error is the one to report
-		close(drained)
+		patience = 0 // accepting failed
+		_ = limited.Close()
 	}
-	<-drained
+	limit, done := context.WithTimeout(base, patience)
+	defer done()
+	ended.Go(func() { d.h1.Shutdown(limit, errDoorClosed) })
+	if srv.Shutdown(limit) != nil {
+		cancel(errDoorClosed)
+		_ = srv.Close() // what is left is cut off
+	}
+	ended.Wait()
+	d.served.Wait()
 	cancel(errDoorClosed)
 	d.open.wait()
-	if !errors.Is(err, http.ErrServerClosed) {
+	if ctx.Err() == nil {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 	}
 	return nil
@@ -146,7 +160,10 @@ var errDoorClosed = errors.New("the door is closed")
 type door struct {
 	*Server
 	checkUsers bool
-	open       gauge // requests and tunnels
+	h1         *h1.Server
+	passed     *handover      // what net/http serves
+	served     sync.WaitGroup // connections on their way to their engine
+	open       gauge          // net/http's requests and tunnels
 }
 
 func (d *door) httpServer(base context.Context) *http.Server {
@@ -158,7 +175,7 @@ func (d *door) httpServer(base context.Context) *http.Server {
 		Protocols:         &protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ReadHeaderTimeout: headTimeout,
-		MaxHeaderBytes:    headLimit - headSlop,
+		MaxHeaderBytes:    max(d.cfg.MaxHead-headSlop, 1),
 		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -181,21 +198,23 @@ func connOf(r *http.Request) *conn {
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.open.add(1)
 	defer d.open.add(-1)
+	d.counts.standard.Add(1)
+	a := askOf(r)
 	if e := d.denyUser(r); e != nil {
 		w.Header().Set("Connection", "close")
-		writeError(w, r, "", e)
+		write(w, render(a.isGRPC(), "", e))
 		return
 	}
-	if e := d.denyOrigin(r); e != nil {
-		writeError(w, r, "", e)
+	if e := d.denyOrigin(a); e != nil {
+		write(w, render(a.isGRPC(), "", e))
 		return
 	}
-	if d.origins.answer(w, r) {
+	if d.origins.answer(w, r, a) {
 		return
 	}
-	path := builtinPath(r)
-	if !d.tokenGood(r, path) {
-		writeTokenError(w, r)
+	path := builtinPath(a.target)
+	if !d.tokenGood(a, path) {
+		write(w, tokenDenied(a.isGRPC()))
 		return
 	}
 	if d.cfg.APILog != nil {
@@ -206,18 +225,19 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if d.builtin(w, r, path) {
 		return
 	}
-	d.invoke(w, r)
+	d.invoke(w, r, a)
 }
 
-// builtinPath is the request's path as the sidecar's own routes are compared
-// with it: repeated and trailing slashes do not count. It is "" if it cannot
-// be one of them.
-func builtinPath(r *http.Request) string {
-	path, _, _ := strings.Cut(requestTarget(r), "?")
-	rest := strings.TrimLeft(path, "/")
-	if !strings.HasPrefix(rest, "v1.0/") {
+// builtinPath is a request's path as the sidecar's own routes are compared with
+// it: repeated and trailing slashes do not count. It is "" if it cannot be one
+// of them.
+func builtinPath(target string) string {
+	path, _, _ := strings.Cut(originForm(target), "?")
+	rest, found := strings.CutPrefix(strings.TrimLeft(path, "/"), "v1.0/")
+	rest = strings.TrimLeft(rest, "/")
+	if !found || strings.HasPrefix(rest, "invoke/") {
 		return ""
 	}
 	parts := strings.FieldsFunc(rest, func(c rune) bool { return c == '/' })
-	return strings.Join(parts, "/")
+	return "v1.0/" + strings.Join(parts, "/")
 }

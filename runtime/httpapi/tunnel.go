@@ -13,18 +13,34 @@ import (
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
+// switching are the fields of a 101 answer besides Connection, or why the app
+// may not answer so.
+func switching(offered string, a *invoke.Answer) (invoke.Fields, *apperr.Error) {
+	if a.Upgraded == nil || offered == "" {
+		return nil, &apperr.Error{
+			Reason: apperr.ProtocolError, What: "the app switched protocols unasked", Hop: apperr.HopApp,
+		}
+	}
+	protocol := a.Fields.Get("Upgrade")
+	if protocol == "" {
+		protocol = offered
+	}
+	fields := invoke.Fields{{Name: "Upgrade", Value: protocol}}
+	for _, f := range a.Fields {
+		if !strings.EqualFold(f.Name, "Upgrade") && !strings.EqualFold(f.Name, "Connection") {
+			fields = append(fields, f)
+		}
+	}
+	return fields, nil
+}
+
 // switchProtocols answers 101 and carries the bytes of both directions until
 // both have ended. Each ends by itself; an error ends both.
 func (x *exchange) switchProtocols(ctx context.Context, a *invoke.Answer) {
 	defer func() { _ = a.Body.Close() }()
-	protocol := a.Fields.Get("Upgrade")
-	if protocol == "" {
-		protocol = x.upgrade
-	}
-	if a.Upgraded == nil || x.upgrade == "" {
-		writeError(x.w, x.r, a.Peer.App(), &apperr.Error{
-			Reason: apperr.ProtocolError, What: "the app switched protocols unasked", Hop: apperr.HopApp,
-		})
+	fields, e := switching(x.upgrade, a)
+	if e != nil {
+		write(x.w, render(x.grpc, a.Peer.App(), e))
 		return
 	}
 	client, buffered, err := x.rc.Hijack()
@@ -36,34 +52,30 @@ func (x *exchange) switchProtocols(ctx context.Context, a *invoke.Answer) {
 		c.becomeTunnel()
 	}
 	noteStatus(x.w, a.Status)
-	if writeSwitching(buffered.Writer, protocol, a.Fields) != nil {
+	if writeSwitching(buffered.Writer, fields) != nil {
 		return
 	}
-	tunnel(ctx, client, behind(buffered.Reader, client), a)
+	// The reader that net/http leaves takes the client's half-close for its end
+	// and cancels the call, so only what is already in it is taken from it.
+	early, err := buffered.Peek(buffered.Reader.Buffered())
+	if err != nil {
+		early = nil // there was nothing after all
+	}
+	tunnel(ctx, client, behind(early, client), a)
 }
 
-// behind is what follows the request. The reader that net/http leaves takes the
-// client's half-close for its end and cancels the call, so only what is already
-// in it is taken from it.
-func behind(read *bufio.Reader, client net.Conn) io.Reader {
-	n := read.Buffered()
-	if n == 0 {
+// behind is what follows the request: what has been read already, and the rest.
+func behind(early []byte, client net.Conn) io.Reader {
+	if len(early) == 0 {
 		return client
-	}
-	early, err := read.Peek(n)
-	if err != nil {
-		return client // there was nothing after all
 	}
 	return io.MultiReader(bytes.NewReader(early), client)
 }
 
-func writeSwitching(w *bufio.Writer, protocol string, fields invoke.Fields) error {
+func writeSwitching(w *bufio.Writer, fields invoke.Fields) error {
 	_, _ = w.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n") // Flush has the error
-	writeField(w, "Upgrade", protocol)
 	for _, f := range fields {
-		if !strings.EqualFold(f.Name, "Upgrade") && !strings.EqualFold(f.Name, "Connection") {
-			writeField(w, f.Name, f.Value)
-		}
+		writeField(w, f.Name, f.Value)
 	}
 	_, _ = w.WriteString("\r\n")
 	return w.Flush()
@@ -82,7 +94,7 @@ func tunnel(ctx context.Context, client net.Conn, from io.Reader, a *invoke.Answ
 		_ = client.Close() // both directions are over
 		_ = a.Body.Close()
 	}
-	stop := context.AfterFunc(ctx, cut)
+	stop := context.AfterFunc(ctx, cut) // cut may wait
 	defer stop()
 	up := make(chan struct{})
 	go func() {

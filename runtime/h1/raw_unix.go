@@ -1,0 +1,35 @@
+//go:build unix
+
+package h1
+
+import (
+	"net"
+	"syscall"
+)
+
+// rawConn is nc as the system has it, if it can be read there.
+func rawConn(nc net.Conn) (raw syscall.RawConn, fd int, ok bool) {
+	s, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil, 0, false
+	}
+	raw, err := s.SyscallConn()
+	if err != nil || raw.Control(func(n uintptr) { fd = int(n) }) != nil {
+		return nil, 0, false
+	}
+	return raw, fd, true
+}
+
+// readNow reads what is there. again is true if nothing is.
+func readNow(fd uintptr, p []byte) (n int, again bool, err error) {
+	for {
+		n, err = syscall.Read(int(fd), p)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err == syscall.EAGAIN {
+			return 0, true, nil
+		}
+		return max(n, 0), false, err
+	}
+}

@@ -1,0 +1,167 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/runtime/h1"
+	"github.com/pillion-dev/pillion/runtime/invoke"
+)
+
+// fast carries calls from the fast HTTP/1.1 engine. It takes what is a call and
+// may be one, and leaves everything else, refusals included, to net/http.
+type fast struct{ *door }
+
+// Take implements h1.Handler.
+func (f fast) Take(x *h1.Exchange) bool {
+	c, ok := x.Conn().(*conn)
+	if !ok || f.checkUsers && c.denyUser() != nil {
+		return false
+	}
+	a := ask{verb: x.Head.Verb, target: x.Head.Target, host: x.Head.Host}
+	if !a.read(x.Head.Fields) || !f.admits(c, &a) {
+		return false
+	}
+	id, path, ok := route(&a)
+	if !ok {
+		return false
+	}
+	target, err := c.target(id)
+	if err != nil {
+		return false
+	}
+	allowed, e := a.timeLeft()
+	if e != nil {
+		return false
+	}
+	if allowed > 0 {
+		x.Deadline = time.Now().Add(allowed)
+	}
+	x.Call.Target, x.Call.Path = target, path
+	x.Call.Upgrade = upgradeOf(x.Head.Upgrade)
+	f.strip(&x.Call.Fields)
+	return x.Call.Upgrade == "" || x.Head.Length == 0
+}
+
+// admits reports whether the request is nothing but a call that is allowed.
+func (f fast) admits(c *conn, a *ask) bool {
+	if a.host != c.goodHost {
+		if !f.answersTo(hostName(a.host)) {
+			return false
+		}
+		c.goodHost = strings.Clone(a.host) // it is a part of a whole head
+	}
+	if a.isGRPC() || a.preflight() && f.origins.on() || builtinPath(a.target) != "" {
+		return false
+	}
+	return f.denyPage(a) == nil && f.tokenGood(a, "")
+}
+
+// strip removes the fields that end here, in place.
+func (f fast) strip(fields *invoke.Fields) {
+	kept := (*fields)[:0]
+	for _, field := range *fields {
+		if !f.endsHere(field.Name) {
+			kept = append(kept, field)
+		}
+	}
+	*fields = kept
+}
+
+// Serve implements h1.Handler.
+func (f fast) Serve(ctx context.Context, x *h1.Exchange) {
+	f.counts.fast.Add(1)
+	if f.cfg.APILog != nil {
+		call := APICall{
+			Method: x.Head.Verb + " " + plainPath(x.Head.Target), Target: x.Call.Target.Given,
+			UserAgent: x.Call.Fields.Get("User-Agent"),
+		}
+		began := time.Now()
+		defer func() {
+			call.Code, call.Size, call.Duration = x.Status(), x.Size(), time.Since(began)
+			f.cfg.APILog(call)
+		}()
+	}
+	var granted invoke.Fields
+	if f.origins.on() {
+		granted = f.origins.grant(x.Call.Fields.Get("Origin"))
+	}
+	id := x.Call.Target.Given
+	upgrade := x.Call.Upgrade
+	answer, err := f.cfg.Invoke.Serve(ctx, &x.Call)
+	if err != nil {
+		f.fail(x, id, granted, blame(apperr.From(err), x.BadBody()))
+		return
+	}
+	if len(granted) > 0 {
+		if granted.Has(corsOrigin) {
+			answer.Fields.Del(corsOrigin) // ours says what was allowed
+		}
+		answer.Fields = append(granted, answer.Fields...)
+	}
+	if answer.Status == http.StatusSwitchingProtocols {
+		f.switchProtocols(ctx, x, upgrade, answer)
+		return
+	}
+	if e := unanswerable(answer); e != nil {
+		_ = answer.Body.Close() // e is what is said
+		f.fail(x, answer.Peer.App(), granted, e)
+		return
+	}
+	if err := x.Answer(answer); err != nil {
+		f.log.Debug("answer broke off", "app", answer.Peer.App(), "instance", answer.Instance, "err", err)
+	}
+}
+
+// fail answers with e; a client that is gone cannot be told.
+func (f fast) fail(x *h1.Exchange, id string, granted invoke.Fields, e *apperr.Error) {
+	reply := render(false, id, e)
+	reply.Fields = append(granted, reply.Fields...)
+	_ = x.Reply(reply)
+}
+
+// unanswerable is why an answer cannot be passed on, or nil.
+func unanswerable(a *invoke.Answer) *apperr.Error {
+	if a.Status >= 200 && a.Status <= 999 {
+		return nil
+	}
+	return &apperr.Error{
+		Reason: apperr.ProtocolError, What: "the app answered with the status " + strconv.Itoa(a.Status),
+		Hop: apperr.HopApp,
+	}
+}
+
+// switchProtocols answers 101 and becomes a tunnel.
+func (f fast) switchProtocols(ctx context.Context, x *h1.Exchange, offered string, a *invoke.Answer) {
+	defer func() { _ = a.Body.Close() }()
+	fields, e := switching(offered, a)
+	if e != nil {
+		_ = x.Reply(render(false, a.Peer.App(), e)) // a client that is gone cannot be told
+		return
+	}
+	early, err := x.Switch(fields)
+	if err != nil {
+		return // the client is gone
+	}
+	c, ok := x.Conn().(*conn)
+	if !ok {
+		return
+	}
+	c.becomeTunnel()
+	tunnel(ctx, c, behind(early, c), a)
+}
+
+// Refuse implements h1.Handler.
+func (f fast) Refuse(r h1.Refusal) h1.Reply {
+	f.counts.refused.Add(1)
+	if r.Status == http.StatusRequestHeaderFieldsTooLarge {
+		return plain(&apperr.Error{Reason: apperr.HeadTooLarge, What: "431 Request Header Fields Too Large"})
+	}
+	return render(false, "", &apperr.Error{
+		Reason: apperr.Usage, What: "this is no HTTP request that can be passed on", Cause: r.Why, Reached: apperr.ReachedNo,
+	})
+}
