@@ -39,15 +39,24 @@ type watcher struct {
 
 // New makes a context with the values of values. A zero deadline is none.
 func New(values context.Context, deadline time.Time) *Context {
-	c := &Context{values: values, deadline: deadline}
+	c := &Context{values: values}
 	if !deadline.IsZero() {
-		c.mu.Lock()
+		c.Limit(deadline)
+	}
+	return c
+}
+
+// Limit gives a context that was made without a deadline one. It must be called
+// at most once, before anybody but those who may end the context has it.
+func (c *Context) Limit(deadline time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.deadline = deadline
+	if c.err == nil {
 		c.timer = time.AfterFunc(time.Until(deadline), func() {
 			c.end(context.DeadlineExceeded, context.DeadlineExceeded)
 		})
-		c.mu.Unlock()
 	}
-	return c
 }
 
 // Cancel ends the context because of cause; nil is context.Canceled. Only the

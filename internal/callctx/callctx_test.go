@@ -40,6 +40,28 @@ func TestTheDeadlineEndsTheContext(t *testing.T) {
 	})
 }
 
+func TestADeadlineMayBeKnownLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		c := callctx.New(t.Context(), time.Time{})
+		c.Limit(began.Add(time.Minute))
+		if d, ok := c.Deadline(); !ok || d.Sub(began) != time.Minute {
+			t.Errorf("Deadline %v, %v", d, ok)
+		}
+		<-c.Done()
+		if time.Since(began) != time.Minute || !errors.Is(c.Err(), context.DeadlineExceeded) {
+			t.Errorf("ended after %s with %v", time.Since(began), c.Err())
+		}
+		ended := callctx.New(t.Context(), time.Time{})
+		ended.Cancel(errGone)
+		ended.Limit(time.Now().Add(time.Hour)) // leaves no timer behind
+		if !errors.Is(callctx.Cause(ended), errGone) {
+			t.Errorf("Cause %v", callctx.Cause(ended))
+		}
+	})
+}
+
 func TestADerivedContextEndsWithIt(t *testing.T) {
 	t.Parallel()
 	c := callctx.New(t.Context(), time.Time{})
