@@ -61,7 +61,7 @@ func serve(t testing.TB, handler func(*callctx.Context, *h2.Stream)) *site {
 	})
 	t.Cleanup(func() {
 		_ = st.ln.Close()
-		st.each((*h2.ServerConn).Close)
+		st.each(func(sc *h2.ServerConn) { sc.Close(errors.New("the test is over")) })
 		st.wg.Wait()
 	})
 	return st
@@ -83,7 +83,7 @@ func echo(_ *callctx.Context, s *h2.Stream) {
 		_ = s.Reply(200, fields, nil)
 		return
 	}
-	_ = s.Answer(&invoke.Answer{Status: 200, Fields: fields, Body: s.Body(), Length: -1})
+	_ = s.Answer(&invoke.Answer{Status: 200, Fields: fields, Body: s.Body(), Length: -1}, nil)
 }
 
 // h2c is net/http's client with prior knowledge.

@@ -46,8 +46,25 @@ func (s *Stream) sayHead(h *answerHead, m *message) error {
 		return errors.New("there is an answer already")
 	}
 	m.head = h.write
-	return s.send(m)
+	s.status = h.status
+	return s.put(m)
 }
+
+// put sends m and counts it.
+func (s *Stream) put(m *message) error {
+	size := int64(len(m.data))
+	err := s.send(m)
+	if err == nil {
+		s.size += size
+	}
+	return err
+}
+
+// Status is the answer's so far, 0 without one; it is the handler's to ask.
+func (s *Stream) Status() int { return s.status }
+
+// Size is how much of the answer's body has been sent.
+func (s *Stream) Size() int64 { return s.size }
 
 // Begin sends the head of an answer. length is -1 if it is not known; end says
 // that there is nothing else.
@@ -67,7 +84,7 @@ func (s *Stream) Reply(status int, fields invoke.Fields, body []byte) error {
 
 // Write sends a piece of the answer's body.
 func (s *Stream) Write(p []byte) (int, error) {
-	if err := s.send(&message{data: p}); err != nil {
+	if err := s.put(&message{data: p}); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -98,9 +115,10 @@ func sendable(fields invoke.Fields) invoke.Fields {
 
 // Answer sends a, whose body it closes: head, body and trailers in one write if
 // they are there, else the head at once and each piece as it comes. If the
-// body ends before its time the exchange is reset; that error is returned, or
-// the one of a client that is gone.
-func (s *Stream) Answer(a *invoke.Answer) error {
+// body breaks off, the answer ends with the trailers that cut makes of the
+// error, or, if there are none, the exchange is reset. That error is returned,
+// or the one of a client that is gone. cut may be nil.
+func (s *Stream) Answer(a *invoke.Answer, cut func(error) invoke.Fields) error {
 	defer func() { _ = a.Body.Close() }() // what counts is what was read
 	h := &answerHead{a.Status, a.Fields, a.Length}
 	if s.head.method == "HEAD" || a.Status == 204 || a.Status == 304 {
@@ -108,25 +126,46 @@ func (s *Stream) Answer(a *invoke.Answer) error {
 	}
 	rest, trailers, ok := invoke.Complete(a.Body)
 	m := &message{data: rest, trailers: sendable(trailers), end: ok}
+	if !ok && a.Fields.Has("grpc-status") {
+		// gRPC's answer without a message: it has to stay one frame.
+		return s.copyBody(a.Body, h, cut)
+	}
 	if err := s.sayHead(h, m); err != nil || ok {
 		return err
 	}
-	return s.copyBody(a.Body)
+	return s.copyBody(a.Body, nil, cut)
 }
 
-func (s *Stream) copyBody(body invoke.Body) error {
+// copyBody sends body, with h before its first piece unless h is nil.
+func (s *Stream) copyBody(body invoke.Body, h *answerHead, cut func(error) invoke.Fields) error {
 	buf := copyBuffers.Get().(*[copySize]byte)
 	defer copyBuffers.Put(buf)
 	for {
 		m, err := nextPiece(body, buf[:])
-		if len(m.data) > 0 || m.end {
-			if sent := s.send(&m); sent != nil || m.end {
-				return sent
-			}
+		if err != nil && cut != nil {
+			m.trailers = sendable(cut(err))
+			m.end = len(m.trailers) > 0
+		}
+		if sent := s.sayPiece(h, &m); sent != nil {
+			return sent
+		}
+		h = nil
+		if m.end {
+			return err
 		}
 		if err != nil {
 			s.Reset(http2.ErrCodeInternal)
 			return err
 		}
 	}
+}
+
+func (s *Stream) sayPiece(h *answerHead, m *message) error {
+	switch {
+	case h != nil:
+		return s.sayHead(h, m)
+	case len(m.data) > 0 || m.end:
+		return s.put(m)
+	}
+	return nil
 }

@@ -123,8 +123,8 @@ func (sc *ServerConn) stopProbe() {
 	}
 }
 
-// Close ends the connection and what runs on it, at once.
-func (sc *ServerConn) Close() { sc.end(errClosed) }
+// Close ends the connection and what runs on it, at once, because of cause.
+func (sc *ServerConn) Close(cause error) { sc.end(cause) }
 
 func (sc *ServerConn) settled() {}
 

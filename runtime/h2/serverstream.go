@@ -23,6 +23,8 @@ type Stream struct {
 	body    bodyOf
 	ctx     *callctx.Context
 	started bool // the reader's: the handler runs
+	status  int  // the handler's, as size
+	size    int64
 
 	// The lock guards what follows.
 	answered  bool // the head of the answer has been queued

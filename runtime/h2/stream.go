@@ -22,8 +22,8 @@ type stream struct {
 	stopped *Error // why nothing is to be sent any more
 	sentEnd bool
 	gotEnd  bool
-	blocked bool // it waits to send
-	hungry  bool // for the peer's windows too
+	blocked bool      // it waits to send
+	hungry  bool      // for the peer's windows too
 	room    sync.Cond // it may go on sending
 }
 
