@@ -32,7 +32,17 @@ type Status struct {
 	// Uptime is how long the instance has been there; filled in by Serve. In
 	// JSON it is uptimeMs.
 	Uptime time.Duration `json:"-"`
+	// Requests are those the doors have read.
+	Requests Requests `json:"requests"`
 	Ending
+}
+
+// Requests are counts by who read them: our own engine, the Go library's, or
+// nobody, because it was no request that two parsers read in one way.
+type Requests struct {
+	Fast     uint64 `json:"fast"`
+	Standard uint64 `json:"standard"`
+	Refused  uint64 `json:"refused"`
 }
 
 // An Ending is what is known of the instance's end so far.

@@ -42,7 +42,9 @@ func (s *sidecar) Status() instance.Status {
 			now.Waiting = procNames(tree)
 		}
 	}
-	return instance.Status{Entry: s.registration.Entry(), Calls: s.app.Inflight(), Ending: now}
+	return instance.Status{
+		Entry: s.registration.Entry(), Calls: s.app.Inflight(), Requests: instance.Requests(s.doors.Counts()), Ending: now,
+	}
 }
 
 // Stop implements instance.Control.
