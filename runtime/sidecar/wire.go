@@ -165,7 +165,7 @@ func (s *sidecar) wire(context.Context) error {
 		Name: s.cfg.AppID, Protocol: s.cfg.AppProtocol, Address: s.cfg.AppChannelAddress, Port: s.cfg.AppPort,
 		Command: len(s.cfg.Command) > 0, MaxConcurrency: s.cfg.AppMaxConcurrency,
 		Hold: app.HoldLimits{Wait: s.cfg.Hold}, StartHold: s.cfg.StartHold, Token: s.cfg.AppToken,
-		Sockets: s.sockets, Processes: s.processes, Events: s.heard, Logger: s.log,
+		Sockets: s.sockets, Processes: s.processes, Events: s.heard, Standard: s.standard(), Logger: s.log,
 	})
 	own := discovery.Key{Namespace: s.cfg.Namespace, App: s.cfg.AppID}
 	callee := invoke.NewCallee(invoke.CalleeOptions{
@@ -200,10 +200,15 @@ func (s *sidecar) wire(context.Context) error {
 		AllowedOrigins: s.cfg.AllowedOrigins, AllowedHosts: s.cfg.AllowedHosts,
 		AllowOtherUsers: s.cfg.AllowOtherUsers || !s.cfg.Profile.OwnUserDoors, APIToken: s.cfg.APIToken,
 		NotReady: s.notReady, Metadata: s.metadata,
+		Standard: s.standard(), MaxHead: int(s.cfg.ReadBuffer),
 		Shutdown: s.ask, APILog: s.doorLog(), Drain: doorDrain, Logger: s.log,
 	})
 	return nil
 }
+
+// standard reports whether the Go library speaks HTTP instead of our own
+// engines.
+func (s *sidecar) standard() bool { return s.cfg.Engine == "standard" }
 
 // launch starts the app. It comes last: from here on there is something to
 // stop.
