@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A sample is what one round of one subject gave. Times are microseconds, CPU
+// is per call.
+type sample struct {
+	Rate          float64 // calls a second
+	P50, P90, P99 float64
+	ProxyCPU      float64
+	AppCPU        float64
+	LoadCPU       float64
+	Memory        memory // of the proxies, under load
+	Calls, Failed int
+}
+
+// A series is the rounds of one subject.
+type series struct {
+	Subject string
+	Samples []sample
+}
+
+// A result is a scenario measured.
+type result struct {
+	Scenario scenario
+	Series   []series
+}
+
+// measure runs rounds of a scenario, one subject after the other in each, so
+// that what changes on the machine meanwhile meets all of them.
+func (b *bench) measure(ctx context.Context, s scenario, subjects []*subject, rounds int) (result, error) {
+	r := result{Scenario: s, Series: make([]series, len(subjects))}
+	warm := max(time.Second, b.o.duration/3)
+	for i, to := range subjects {
+		r.Series[i].Subject = to.name
+		if b.o.quick {
+			continue // the first round of three is not the median
+		}
+		if _, err := b.load(ctx, to, s, warm); err != nil {
+			return r, err
+		}
+	}
+	for range rounds {
+		for i, to := range subjects {
+			one, err := b.round(ctx, to, s)
+			if err != nil {
+				return r, err
+			}
+			r.Series[i].Samples = append(r.Series[i].Samples, one)
+		}
+	}
+	return r, nil
+}
+
+// round measures one subject once.
+func (b *bench) round(ctx context.Context, to *subject, s scenario) (sample, error) {
+	proxies, apps, err := to.pids()
+	if err != nil {
+		return sample{}, err
+	}
+	proxyCPU, appCPU := cpuOf(proxies), cpuOf(apps)
+	var held memory
+	var watching sync.WaitGroup
+	late := make(chan struct{})
+	watching.Go(func() {
+		select {
+		case <-time.After(b.o.duration * 3 / 4):
+			held = memoryOf(proxies)
+		case <-late:
+		}
+	})
+	o, err := b.load(ctx, to, s, b.o.duration)
+	close(late)
+	watching.Wait()
+	if err != nil {
+		return sample{}, err
+	}
+	perCall := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 / float64(o.calls) }
+	return sample{
+		Rate: float64(o.calls) / o.elapsed.Seconds(),
+		P50:  micros(o.p50), P90: micros(o.p90), P99: micros(o.p99),
+		ProxyCPU: perCall(cpuOf(proxies) - proxyCPU), AppCPU: perCall(cpuOf(apps) - appCPU), LoadCPU: perCall(o.cpu),
+		Memory: held, Calls: o.calls, Failed: o.failed,
+	}, nil
+}
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
+
+// Fields of a sample, for the tables.
+func rate(s sample) float64     { return s.Rate }
+func p50(s sample) float64      { return s.P50 }
+func p90(s sample) float64      { return s.P90 }
+func p99(s sample) float64      { return s.P99 }
+func proxyCPU(s sample) float64 { return s.ProxyCPU }
+func appCPU(s sample) float64   { return s.AppCPU }
+func loadCPU(s sample) float64  { return s.LoadCPU }
+func resident(s sample) float64 { return float64(s.Memory.Resident) / (1 << 20) }
+
+// values are one field of each round.
+func (s series) values(field func(sample) float64) []float64 {
+	out := make([]float64, len(s.Samples))
+	for i, one := range s.Samples {
+		out[i] = field(one)
+	}
+	return out
+}
+
+func (s series) figure(field func(sample) float64) figure { return summarize(s.values(field)) }
+
+func (s series) failed() int {
+	n := 0
+	for _, one := range s.Samples {
+		n += one.Failed
+	}
+	return n
+}
+
+// of is the series of a subject; an empty one if it was not measured.
+func (r result) of(name string) series {
+	i := slices.IndexFunc(r.Series, func(s series) bool { return s.Subject == name })
+	if i < 0 {
+		return series{Subject: name}
+	}
+	return r.Series[i]
+}
+
+// ratio is a field of one subject over another's, round by round.
+func (r result) ratio(name, base string, field func(sample) float64) figure {
+	return ratios(r.of(name).values(field), r.of(base).values(field))
+}
