@@ -41,7 +41,7 @@ func (w *watch) detect(ctx context.Context) {
 	}
 	switch {
 	case len(found) == 1:
-		w.found(found[0], sockets)
+		w.settled(found[0], sockets)
 	case len(found) > 1:
 		w.several(found)
 	default:
@@ -51,11 +51,11 @@ func (w *watch) detect(ctx context.Context) {
 
 // sockets reads the tree's sockets and keeps w.seen in step.
 func (w *watch) sockets() ([]Socket, bool) {
-	sockets, err := w.app.cfg.Sockets()
-	if err != nil {
-		w.app.log.Debug("the app's sockets cannot be read", "app", w.app.cfg.Name, "err", err)
+	w.scan()
+	if w.fault != nil {
 		return nil, false
 	}
+	sockets := w.found
 	now := time.Now()
 	open := make(map[uint16]bool, len(sockets))
 	for _, s := range sockets {
@@ -136,8 +136,8 @@ func (w *watch) answering() []uint16 {
 // fresh reports whether the port has only just appeared.
 func (w *watch) fresh(port uint16) bool { return time.Since(w.seen[port].since) < time.Second }
 
-// found makes port the app's.
-func (w *watch) found(port uint16, sockets []Socket) {
+// settled makes port the app's.
+func (w *watch) settled(port uint16, sockets []Socket) {
 	a := w.app
 	http2 := w.seen[port].answer == answersHTTP2
 	before := a.Port()

@@ -8,13 +8,25 @@ import (
 	"time"
 )
 
-// How often the app's port is tried while it is closed, and the sockets of its
-// process tree are looked at while it has none. Dialling the loopback takes
-// 40 µs; reading a process tree takes more.
+// How often the app's port is tried while it is closed. Dialling the loopback
+// takes 40 µs.
 const (
+	lookFirst = 20 * time.Millisecond
 	lookSoon  = 50 * time.Millisecond
 	lookLater = 250 * time.Millisecond
 	lookIdle  = time.Second
+)
+
+// How often the sockets of the app's process tree are read, which takes some
+// milliseconds: with a pause that is a part of the time the app has taken so
+// far, so that one which starts slowly is found hardly later; not less often
+// than scanHeld while calls wait; and never for more than a part of the time.
+const (
+	scanFirst = 20 * time.Millisecond
+	scanHeld  = 100 * time.Millisecond
+	scanIdle  = time.Second
+	scanPart  = 40 // of the app's time
+	scanShare = 10 // the reading itself is one part in so many of the time, at most
 )
 
 const (
@@ -63,6 +75,12 @@ type watch struct {
 	seen     map[uint16]*candidate
 	busyAt   time.Time // when the app was last seen being built
 	said     []uint16  // what was last said about wrong or several ports
+	// found are the sockets as they were read last, at scanned; cost is how
+	// long that took.
+	found   []Socket
+	fault   error
+	scanned time.Time
+	cost    time.Duration
 }
 
 func (w *watch) run(ctx context.Context) {
@@ -88,7 +106,7 @@ func (w *watch) run(ctx context.Context) {
 func (w *watch) look(ctx context.Context) time.Duration {
 	p, since := w.app.gate.now()
 	if since != w.since { // a new process
-		w.since, w.said, w.busyAt = since, nil, time.Time{}
+		w.since, w.said, w.busyAt, w.scanned = since, nil, time.Time{}, time.Time{}
 		clear(w.seen)
 		w.closedAt = time.Now()
 	}
@@ -112,7 +130,7 @@ func (w *watch) look(ctx context.Context) time.Duration {
 	}
 	if w.app.cfg.Port != 0 {
 		w.checkWrong()
-	} else if w.detects() {
+	} else if w.detects() && w.isDue() {
 		w.detect(ctx)
 	}
 	return w.pause()
@@ -132,12 +150,12 @@ func (w *watch) pause() time.Duration {
 	if w.app.cfg.Port == 0 && !w.detects() {
 		return 0
 	}
-	for _, c := range w.seen {
-		if c.undecided() {
-			return lookSoon
-		}
+	if w.app.cfg.Port == 0 {
+		return max(time.Until(w.due()), time.Millisecond)
 	}
 	switch age := time.Since(w.closedAt); {
+	case age < time.Second:
+		return lookFirst
 	case w.app.gate.holding() > 0 || age < detectFor:
 		return lookSoon
 	case age < time.Minute:
@@ -145,6 +163,41 @@ func (w *watch) pause() time.Duration {
 	default:
 		return lookIdle
 	}
+}
+
+// scan reads the sockets of the app's process tree.
+func (w *watch) scan() {
+	began := time.Now()
+	w.found, w.fault = w.app.cfg.Sockets()
+	w.scanned = time.Now()
+	w.cost = w.scanned.Sub(began)
+	if w.fault != nil {
+		w.app.log.Debug("the app's sockets cannot be read", "app", w.app.cfg.Name, "err", w.fault)
+	}
+}
+
+// due is when the sockets may be read again.
+func (w *watch) due() time.Time {
+	if w.scanned.IsZero() {
+		return time.Time{}
+	}
+	pause := min(max(w.scanned.Sub(w.closedAt)/scanPart, scanFirst), scanIdle)
+	if w.app.gate.holding() > 0 || w.undecided() {
+		pause = min(pause, scanHeld)
+	}
+	return w.scanned.Add(max(pause, w.cost*scanShare))
+}
+
+func (w *watch) isDue() bool { return !time.Now().Before(w.due()) }
+
+// undecided reports whether a port may yet answer.
+func (w *watch) undecided() bool {
+	for _, c := range w.seen {
+		if c.undecided() {
+			return true
+		}
+	}
+	return false
 }
 
 // opened dials the app's port and lets the calls go if it is open.
@@ -167,7 +220,10 @@ func (w *watch) isOurs() bool {
 	if want == 0 || !w.detects() {
 		return true
 	}
-	sockets, err := w.app.cfg.Sockets()
+	if time.Since(w.scanned) >= max(scanFirst, w.cost*scanShare) {
+		w.scan()
+	}
+	sockets, err := w.found, w.fault
 	if err != nil || slices.ContainsFunc(sockets, func(s Socket) bool { return s.Addr.Port() == want }) {
 		return true
 	}
@@ -195,7 +251,10 @@ func (w *watch) checkWrong() {
 	if !w.detects() || time.Since(w.closedAt) < wrongAfter {
 		return
 	}
-	listens := a.listens()
+	if w.isDue() {
+		w.scan()
+	}
+	listens := portsOf(w.found)
 	if len(listens) == 0 || slices.Contains(listens, a.cfg.Port) {
 		return
 	}
@@ -218,6 +277,11 @@ func (a *App) listens() []uint16 {
 		a.log.Debug("the app's sockets cannot be read", "app", a.cfg.Name, "err", err)
 		return nil
 	}
+	return portsOf(sockets)
+}
+
+// portsOf are the ports of sockets, debuggers' ones left out, in rising order.
+func portsOf(sockets []Socket) []uint16 {
 	var found []uint16
 	for _, s := range sockets {
 		if !isDebugger(s) {
