@@ -11,8 +11,8 @@ import (
 
 // serve gives a connection to its engine. This is the one place where the
 // engines meet: a connection begins with the fast one, which gives it back
-// from the first request on that it does not take, and then it is net/http's
-// for the rest of its life.
+// from the first request on that it does not take; then it is the HTTP/2
+// engine's, or net/http's, for the rest of its life.
 func (d *door) serve(c *conn) {
 	if d.cfg.Standard {
 		d.passed.take(c)
@@ -29,6 +29,10 @@ func (d *door) serve(c *conn) {
 		_ = c.Close() // nobody serves it any more
 		return
 	}
+	if given.HTTP2 {
+		d.serveH2(c)
+		return
+	}
 	d.passed.take(c)
 }
 
@@ -37,15 +41,20 @@ type Counts struct {
 	// Fast are those of the fast HTTP/1.1 engine, and Refused what it took for
 	// an attempt to smuggle.
 	Fast, Refused uint64
+	// HTTP2 are those of the fast HTTP/2 engine.
+	HTTP2 uint64
 	// Standard are net/http's, of HTTP/1 and HTTP/2.
 	Standard uint64
 }
 
-type counts struct{ fast, refused, standard atomic.Uint64 }
+type counts struct{ fast, refused, http2, standard atomic.Uint64 }
 
 // Counts says how many requests each engine has read until now.
 func (s *Server) Counts() Counts {
-	return Counts{Fast: s.counts.fast.Load(), Refused: s.counts.refused.Load(), Standard: s.counts.standard.Load()}
+	return Counts{
+		Fast: s.counts.fast.Load(), Refused: s.counts.refused.Load(),
+		HTTP2: s.counts.http2.Load(), Standard: s.counts.standard.Load(),
+	}
 }
 
 // Waits between attempts to accept while the system has too little of

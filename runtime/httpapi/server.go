@@ -123,7 +123,7 @@ func New(cfg Config) *Server {
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	d := &door{Server: s, checkUsers: s.checksUsers(ln), passed: newHandover(ln.Addr())}
+	d := &door{Server: s, base: base, checkUsers: s.checksUsers(ln), passed: newHandover(ln.Addr())}
 	d.h1 = h1.New(base, h1.Config{Handler: fast{d}, MaxHead: s.cfg.MaxHead, Logger: s.log})
 	limited := newListener(ln, s.slots)
 	srv := d.httpServer(base)
@@ -140,6 +140,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	limit, done := context.WithTimeout(base, patience)
 	defer done()
 	ended.Go(func() { d.h1.Shutdown(limit, errDoorClosed) })
+	ended.Go(func() { d.h2.shutdown(limit) })
 	if srv.Shutdown(limit) != nil {
 		cancel(errDoorClosed)
 		_ = srv.Close() // what is left is cut off
@@ -159,8 +160,10 @@ var errDoorClosed = errors.New("the door is closed")
 // A door is a Server on one listener.
 type door struct {
 	*Server
+	base       context.Context //nolint:containedctx // what requests have their values from
 	checkUsers bool
 	h1         *h1.Server
+	h2         h2Conns
 	passed     *handover      // what net/http serves
 	served     sync.WaitGroup // connections on their way to their engine
 	open       gauge          // net/http's requests and tunnels
@@ -194,11 +197,16 @@ func connOf(r *http.Request) *conn {
 	return c
 }
 
-// ServeHTTP is the order in which a request is looked at.
+// ServeHTTP answers what net/http has read.
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.open.add(1)
 	defer d.open.add(-1)
 	d.counts.standard.Add(1)
+	d.answer(w, r)
+}
+
+// answer is the order in which a request is looked at.
+func (d *door) answer(w http.ResponseWriter, r *http.Request) {
 	a := askOf(r)
 	if e := d.denyUser(r); e != nil {
 		w.Header().Set("Connection", "close")

@@ -37,10 +37,12 @@ type Status struct {
 	Ending
 }
 
-// Requests are counts by who read them: our own engine, the Go library's, or
-// nobody, because it was no request that two parsers read in one way.
+// Requests are counts by who read them: our own engines, of HTTP/1.1 and of
+// HTTP/2, the Go library's, or nobody, because it was no request that two
+// parsers read in one way.
 type Requests struct {
 	Fast     uint64 `json:"fast"`
+	HTTP2    uint64 `json:"http2"`
 	Standard uint64 `json:"standard"`
 	Refused  uint64 `json:"refused"`
 }

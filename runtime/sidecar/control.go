@@ -42,8 +42,12 @@ func (s *sidecar) Status() instance.Status {
 			now.Waiting = procNames(tree)
 		}
 	}
+	counts := s.doors.Counts()
 	return instance.Status{
-		Entry: s.registration.Entry(), Calls: s.app.Inflight(), Requests: instance.Requests(s.doors.Counts()), Ending: now,
+		Entry: s.registration.Entry(), Calls: s.app.Inflight(), Ending: now,
+		Requests: instance.Requests{
+			Fast: counts.Fast, HTTP2: counts.HTTP2, Standard: counts.Standard, Refused: counts.Refused,
+		},
 	}
 }
 
