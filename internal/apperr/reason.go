@@ -29,6 +29,7 @@ const (
 	CertNotValid     Reason = "CERTIFICATE_NOT_VALID"
 	NamespaceDenied  Reason = "NAMESPACE_DENIED"
 	AccessDenied     Reason = "ACCESS_DENIED"
+	PathAmbiguous    Reason = "PATH_AMBIGUOUS" // a rule could be dodged by the way the path is written
 	Refused          Reason = "REFUSED" // an instance would have to hold the call and is not the only choice, or is leaving
 	HoldExceeded     Reason = "HOLD_EXCEEDED"
 	AppHasNoPort     Reason = "APP_HAS_NO_PORT"
@@ -90,6 +91,7 @@ var table = map[Reason]row{
 	CertNotValid:     {HopTLS, 500, directInvoke, 73, grpcInternal},
 	NamespaceDenied:  {HopAccess, 403, directInvoke, 74, grpcPermissionDenied},
 	AccessDenied:     {HopAccess, 403, directInvoke, 74, grpcPermissionDenied},
+	PathAmbiguous:    {HopAccess, 403, directInvoke, 74, grpcPermissionDenied},
 	Refused:          {HopPeer, 500, directInvoke, 76, grpcUnavailable},
 	HoldExceeded:     {HopPeer, 500, directInvoke, 76, grpcUnavailable},
 	AppHasNoPort:     {HopApp, 500, directInvoke, 76, grpcInternal},

@@ -20,7 +20,7 @@ func id(t *testing.T, domain, namespace, app string) identity.ID {
 
 func TestAllowStaysInsideTheNamespaceAndTheTrustDomain(t *testing.T) {
 	t.Parallel()
-	rule := access.NewNamespace(id(t, "public", "default", "callee"))
+	rule := access.New(id(t, "public", "default", "callee"))
 	for _, tt := range []struct {
 		name   string
 		caller identity.ID

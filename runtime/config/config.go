@@ -69,6 +69,12 @@ type Sidecar struct {
 	APIToken string
 	AppToken string
 
+	// AccessRules are who may call the app, in the short form of
+	// access.ParsePolicy, from PILLION_ACCESS_RULES. Empty: no policy is in
+	// force. Tests and measurements use it until policies are read from Dapr's
+	// Configuration.
+	AccessRules string
+
 	// HostIP is this machine's address as others are told it, from
 	// DAPR_HOST_IP. Empty: the one packets to elsewhere leave from.
 	HostIP string

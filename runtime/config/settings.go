@@ -57,6 +57,7 @@ var settings = []setting{
 	{flag: "allowed-origins", key: "allowedOrigins", set: texts(func(c *Sidecar) *[]string { return &c.AllowedOrigins })},
 	{flag: "allowed-hosts", key: "allowedHosts", set: texts(func(c *Sidecar) *[]string { return &c.AllowedHosts })},
 	{flag: "allow-other-users", key: "allowOtherUsers", set: boolean(func(c *Sidecar) *bool { return &c.AllowOtherUsers })},
+	{env: "PILLION_ACCESS_RULES", set: text(func(c *Sidecar) *string { return &c.AccessRules })},
 	{env: "DAPR_HOST_IP", set: text(func(c *Sidecar) *string { return &c.HostIP })},
 	{env: "DAPR_API_TOKEN", set: text(func(c *Sidecar) *string { return &c.APIToken })},
 	{env: "APP_API_TOKEN", set: text(func(c *Sidecar) *string { return &c.AppToken })},

@@ -14,7 +14,6 @@ import (
 	"github.com/pillion-dev/pillion/internal/buildinfo"
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/logs"
-	"github.com/pillion-dev/pillion/runtime/access"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
@@ -168,8 +167,12 @@ func (s *sidecar) wire(context.Context) error {
 		Sockets: s.sockets, Processes: s.processes, Events: s.heard, Standard: s.standard(), Logger: s.log,
 	})
 	own := discovery.Key{Namespace: s.cfg.Namespace, App: s.cfg.AppID}
+	rules, err := s.rules()
+	if err != nil {
+		return err
+	}
 	callee := invoke.NewCallee(invoke.CalleeOptions{
-		Self: s.workload.ID(), Access: access.NewNamespace(s.workload.ID()), App: s.app, Taps: &s.taps,
+		Self: s.workload.ID(), Access: rules, App: s.app, Taps: &s.taps,
 	})
 	var stages []invoke.Stage
 	if s.cfg.APILogging {
@@ -187,7 +190,6 @@ func (s *sidecar) wire(context.Context) error {
 	if s.meshSocket != nil {
 		s.meshSocket = tlsListener{s.meshSocket, speak}
 	}
-	var err error
 	s.net, err = newNetwork(networkOptions{
 		cfg: s.cfg, place: s.place, workload: s.workload, local: callee, stages: stages, taps: &s.taps, log: s.log,
 		warn: func(problem string) { s.say(Notice{Kind: Warning, Text: problem}) },
