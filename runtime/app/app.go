@@ -47,6 +47,8 @@ type Config struct {
 	// Processes are the names of the processes of the app's tree. They tell an
 	// app that is still being compiled from one that opens no port. May be nil.
 	Processes func() []string
+	// Standard leaves HTTP/2 to the Go library, the reference for our own.
+	Standard bool
 	// Events gets what happens, in order, from one goroutine of Run. May be
 	// nil.
 	Events func(Event)
@@ -84,7 +86,7 @@ type App struct {
 	slots  *slots
 	place  *place
 	pool   *pool
-	links  *links
+	links  linkage
 	crew   *crew
 	events *events
 	open   atomic.Int64 // calls until their answer's body has ended
@@ -106,6 +108,9 @@ func New(cfg Config) *App {
 	a.gate = newGate(cfg, a.stateChanged)
 	a.pool = newPool(a.place, a.crew)
 	a.links = newLinks(a.place, a.crew)
+	if cfg.Standard {
+		a.links = newStdLinks(a.place, a.crew)
+	}
 	if cfg.Port == 0 && !cfg.Command {
 		// From the beginning, so that no change of state is told.
 		a.gate.phase, a.gate.deny, a.gate.told = client, a.errNoPort(nil), states[client]

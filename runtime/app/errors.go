@@ -14,7 +14,6 @@ import (
 
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/callctx"
-	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
 // explain makes err, whatever it is, what the caller is told.
@@ -22,10 +21,8 @@ func (a *App) explain(ctx context.Context, h *handover, err error) *apperr.Error
 	if told, ok := errors.AsType[*apperr.Error](err); ok {
 		return told
 	}
-	evidence := invoke.Evidence{NotWritten: !h.touched.Load(), Refused: isRefused(err)}
-	if lapse, ok := errors.AsType[*lapseError](err); ok && lapse.untouched {
-		evidence.NotWritten = true
-	}
+	evidence := proofOf(err)
+	evidence.NotWritten = evidence.NotWritten || !h.touched.Load()
 	out := a.reason(ctx, h, err)
 	out.Reached = evidence.Reached()
 	out.Err = err

@@ -3,35 +3,41 @@ package app
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
-	"net/url"
+	"net"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 
 	"golang.org/x/net/http2"
 
+	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
-// Bounds of HTTP/2 to the app: connections, and what is buffered of answers
-// nobody has read yet.
+// Bounds of HTTP/2 to the app: connections, and how many further ones are tried
+// for a call that one of them did not take.
 const (
-	maxLinks     = 32
-	linkWindow   = 4 << 20
-	streamWindow = 256 << 10
-	linkRedials  = 2
+	maxLinks    = 32
+	linkRedials = 2
 )
 
-// links are the HTTP/2 connections to the app. Each is driven by itself: the
-// library's own pool would repeat calls.
+// A linkage carries calls to the app over HTTP/2.
+type linkage interface {
+	exchange(ctx context.Context, h *handover) (*invoke.Answer, error)
+	// close ends the connections, with what runs on them.
+	close()
+	// forget lets go of the connections: the app is a new one. What runs on
+	// them may end.
+	forget()
+}
+
+// links are the HTTP/2 connections to the app: one, and a further one while
+// those there are have no room for another stream.
 type links struct {
-	place     *place
-	crew      *crew
-	transport *http2.Transport //nolint:staticcheck // deprecated for net/http's, which gives less say in what is repeated
-	fault     error
+	place *place
+	crew  *crew
 
 	mu      sync.Mutex // guards what follows
 	open    []*link
@@ -40,125 +46,127 @@ type links struct {
 }
 
 type link struct {
-	*http2.ClientConn
-	host string
+	*h2.Client
+	nc   net.Conn
+	host string // the app's own address
 	spot *spot
 }
 
-func newLinks(p *place, c *crew) *links {
-	// The windows can be set only by way of net/http's transport, which is
-	// used for nothing else.
-	//nolint:staticcheck // see links.transport
-	transport, err := http2.ConfigureTransports(&http.Transport{
-		DisableCompression:     true, // Accept-Encoding is between the apps
-		MaxResponseHeaderBytes: maxHead,
-		HTTP2: &http.HTTP2Config{
-			MaxReceiveBufferPerConnection: linkWindow,
-			MaxReceiveBufferPerStream:     streamWindow,
-		},
-	})
-	if err == nil {
-		transport.StrictMaxConcurrentStreams = true //nolint:staticcheck // see links.transport; we choose when to dial
-		transport.AllowHTTP = true                  //nolint:staticcheck // see links.transport
-	}
-	return &links{place: p, crew: c, transport: transport, fault: err}
+// A choice is how a call gets its connection.
+type choice struct {
+	cc      *link           // nil: dial
+	ready   bool            // cc has a place for the call
+	dialing <-chan struct{} // wait for the dial in progress instead
 }
+
+func newLinks(p *place, c *crew) *links { return &links{place: p, crew: c} }
 
 // exchange hands the call on as one HTTP/2 stream. A stream that the app
 // proves not to have processed, because it was closing the connection, is
 // opened anew on another one; nothing else is repeated.
 func (l *links) exchange(ctx context.Context, h *handover) (*invoke.Answer, error) {
-	if err := checkCall(h.call); err != nil {
+	if err := checkTarget(h.call); err != nil {
 		return nil, err
 	}
-	body := newStreamBody(h.call, l.crew)
+	p := newPassage(ctx, h, l)
 	for try := 0; ; try++ {
 		cc, err := l.get(ctx)
 		if err != nil {
 			return nil, err
 		}
-		ans, err := l.attempt(ctx, cc, h, body)
+		ans, err := p.attempt(cc)
 		if err == nil {
 			return ans, nil
 		}
-		if !isLeaving(err) || body.touched() || try == linkRedials || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return nil, err
+		}
+		untaken := isUntaken(err)
+		if cc.Usable() && untaken { // it is the call that cannot be sent
+			return nil, badCall(apperr.ProtocolError, err.Error()+" to an app")
+		}
+		if !untaken || try == linkRedials || !p.again() {
+			return nil, linkError(err)
 		}
 		l.drop(cc)
 	}
 }
 
-// get returns a connection with a stream reserved on it.
+// get returns a connection with a place for a stream.
 func (l *links) get(ctx context.Context) (*link, error) {
 	for {
-		cc, wait, err := l.pick()
+		way, err := l.choose()
 		switch {
 		case err != nil:
 			return nil, err
-		case cc != nil:
-			return cc, nil
-		case wait == nil:
+		case way.ready:
+			return way.cc, nil
+		case way.dialing != nil:
+			select {
+			case <-way.dialing:
+			case <-ctx.Done():
+				return nil, callctx.Cause(ctx)
+			}
+		case way.cc == nil:
 			if err := l.dial(ctx); err != nil {
 				return nil, err
 			}
-			continue
-		}
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		case way.cc.Reserve(ctx) == nil:
+			return way.cc, nil
+		case ctx.Err() != nil:
+			return nil, callctx.Cause(ctx)
 		}
 	}
 }
 
-// pick returns a connection with room; or a dial in progress to wait for; or
-// neither, and the caller has to dial.
-func (l *links) pick() (*link, <-chan struct{}, error) {
+// choose takes the first connection with room. If there is none a further one
+// is dialled, while there may be more.
+func (l *links) choose() (choice, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.fault != nil || l.closed {
-		return nil, nil, errors.Join(l.fault, errPoolClosed)
+	if l.closed {
+		return choice{}, errPoolClosed
 	}
 	l.sweep()
 	var least *link
 	fewest := 0
 	for _, cc := range l.open {
-		s := cc.State()
-		active := s.StreamsActive + s.StreamsReserved + s.StreamsPending
-		if active < int(s.MaxConcurrentStreams) && cc.ReserveNewRequest() {
-			return cc, nil, nil
+		if cc.TryReserve() {
+			return choice{cc: cc, ready: true}, nil
 		}
-		if least == nil || active < fewest {
-			least, fewest = cc, active
+		if open := cc.Open(); least == nil || open < fewest {
+			least, fewest = cc, open
 		}
 	}
-	if l.dialing != nil {
-		return nil, l.dialing, nil
-	}
-	if len(l.open) >= maxLinks && least.ReserveNewRequest() {
-		return least, nil, nil // the library waits for a stream to end
+	switch {
+	case l.dialing != nil:
+		return choice{dialing: l.dialing}, nil
+	case len(l.open) >= maxLinks:
+		return choice{cc: least}, nil // one of its streams has to end
 	}
 	l.dialing = make(chan struct{})
-	return nil, nil, nil
+	return choice{}, nil
 }
 
 // sweep forgets connections that end, or lead where the app was. The lock is
 // held.
 func (l *links) sweep() {
 	at := l.place.spot()
+	stale := func(cc *link) bool { return cc.spot != at || !cc.Usable() }
+	if !slices.ContainsFunc(l.open, stale) {
+		return
+	}
 	l.open = slices.DeleteFunc(l.open, func(cc *link) bool {
-		s := cc.State()
-		if s.Closed || s.Closing || cc.spot != at {
-			cc.SetDoNotReuse()
-			return true
+		if !stale(cc) {
+			return false
 		}
-		return false
+		cc.Retire()
+		return true
 	})
 }
 
 // dial makes one more connection, for everybody who waits.
 func (l *links) dial(ctx context.Context) error {
-	at := l.place.spot()
 	cc, err := l.connect(ctx)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -167,9 +175,8 @@ func (l *links) dial(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cc.spot = at
-	if l.closed {
-		_ = cc.Close() // nobody wants it
+	if l.closed || !l.crew.run(cc.Run) {
+		_ = cc.nc.Close() // nobody wants it
 		return errPoolClosed
 	}
 	l.open = append(l.open, cc)
@@ -177,6 +184,7 @@ func (l *links) dial(ctx context.Context) error {
 }
 
 func (l *links) connect(ctx context.Context) (*link, error) {
+	at := l.place.spot()
 	c, host, err := l.place.dial(ctx)
 	if err != nil {
 		return nil, err
@@ -186,196 +194,88 @@ func (l *links) connect(ctx context.Context) (*link, error) {
 		l.place.choseHTTP2.Store(false)
 		return nil, malformed("no HTTP/2 in the TLS handshake")
 	}
-	cc, err := l.transport.NewClientConn(c) //nolint:staticcheck // see links.transport
-	if err != nil {
-		_ = c.Close() // already reporting the first error
-		return nil, &dialError{err: err}
-	}
-	return &link{ClientConn: cc, host: host}, nil
+	return &link{Client: h2.NewClient(c), nc: c, host: host, spot: at}, nil
 }
 
 // drop makes sure that no new stream is opened on cc; those on it end in peace.
 func (l *links) drop(cc *link) {
-	cc.SetDoNotReuse()
+	cc.Retire()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open = slices.DeleteFunc(l.open, func(other *link) bool { return other == cc })
 }
 
-// close ends the connections; with streams still on them when those end.
 func (l *links) close() {
 	l.mu.Lock()
 	l.closed = true
-	open := l.open
-	l.open = nil
 	l.mu.Unlock()
-	for _, cc := range open {
-		_ = cc.Close() // it is not needed any more
+	for _, cc := range l.take() {
+		cc.Close()
 	}
 }
 
-// forget lets go of every connection: the app is a new one.
 func (l *links) forget() {
+	for _, cc := range l.take() {
+		cc.Retire()
+	}
+}
+
+func (l *links) take() []*link {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	open := l.open
 	l.open = nil
-	l.mu.Unlock()
-	for _, cc := range open {
-		cc.SetDoNotReuse()
-		if s := cc.State(); s.StreamsActive == 0 {
-			_ = cc.Close() // it is not needed any more
-		}
+	return open
+}
+
+// checkTarget says whether an app can be asked for what the call asks.
+func checkTarget(c *invoke.Call) error {
+	if !isToken(c.Verb) || c.Verb == "CONNECT" {
+		return badCall(apperr.MethodRefused, "the method "+strconv.Quote(c.Verb)+" cannot be sent to an app")
+	}
+	if !isTarget(c.Path) {
+		return badCall(apperr.TargetInvalid, "the path "+strconv.Quote(c.Path)+" cannot be sent to an app")
+	}
+	return nil
+}
+
+// isUntaken reports whether err proves that the app did not process the stream
+// because its connection takes no more.
+func isUntaken(err error) bool {
+	proof := h2.Evidence(err)
+	return proof.AboveLeaving || proof.NotWritten
+}
+
+// proofOf is what an error of either engine proves (RFC 9113 §8.7).
+func proofOf(err error) invoke.Evidence {
+	if lapse, ok := errors.AsType[*lapseError](err); ok {
+		return invoke.Evidence{NotWritten: lapse.untouched}
+	}
+	if _, ok := errors.AsType[*h2.Error](err); ok {
+		return h2.Evidence(err)
+	}
+	reset, ok := errors.AsType[http2.StreamError](err)
+	return invoke.Evidence{
+		Refused: ok && reset.Code == http2.ErrCodeRefusedStream, AboveLeaving: isStdLeaving(err),
 	}
 }
 
-// attempt makes the exchange on one connection.
-func (l *links) attempt(ctx context.Context, cc *link, h *handover, body *streamBody) (*invoke.Answer, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	trace := &httptrace.ClientTrace{WroteHeaders: h.wrote}
-	if inform := h.call.Informational; inform != nil || h.call.Expect {
-		trace.Got1xxResponse = func(status int, header textproto.MIMEHeader) error {
-			if status == http.StatusContinue {
-				body.proceed()
-			}
-			if inform == nil {
-				return nil
-			}
-			return inform(status, fieldsOf(http.Header(header)))
-		}
-	}
-	//nolint:bodyclose // streamAnswer closes it
-	res, err := cc.RoundTrip(l.request(httptrace.WithClientTrace(ctx, trace), cc, h, body))
-	if err != nil {
-		cancel(nil)
-		return nil, body.blame(err)
-	}
-	body.release()
-	fields := fieldsOf(res.Header)
-	length := res.ContentLength
-	invoke.StripHopByHop(&fields)
-	return &invoke.Answer{
-		Status: res.StatusCode, Major: res.ProtoMajor, Fields: fields, Length: length,
-		Body: &streamAnswer{res: res, body: body, cause: func() error { return context.Cause(ctx) }, end: func() {
-			cancel(nil)
-			h.ended()
-		}},
-	}, nil
-}
-
-// request is the call as net/http has it.
-func (l *links) request(ctx context.Context, cc *link, h *handover, body *streamBody) *http.Request {
-	c := h.call
-	scheme := "http"
-	if l.place.secure() {
-		scheme = "https"
-	}
-	// An opaque URL is the one way to send the target's bytes as they are.
-	target := &url.URL{Scheme: scheme, Host: cc.host, Opaque: "//" + cc.host + c.Path}
-	req := (&http.Request{
-		Method: c.Verb, URL: target, Host: cc.host, Header: headerOf(ctx, h),
-		Proto: "HTTP/2.0", ProtoMajor: 2,
-	}).WithContext(ctx)
-	switch {
-	case c.Body == nil:
-	case c.Length == 0:
-		l.crew.closeBody(c) // there is nothing in it
-	default:
-		req.Body, req.ContentLength = body, c.Length
-		req.Trailer = announced(c.Fields)
-		body.trailers = req.Trailer
-	}
-	return req
-}
-
-// announced are the trailers that the caller announced, for their values to be
-// put in when the body has ended. The library announces them in its own words.
-func announced(fields invoke.Fields) http.Header {
-	trailers := http.Header{}
-	for _, line := range fields.Values("trailer") {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = strings.Trim(name, " \t"); isTrailer(name) {
-				trailers[http.CanonicalHeaderKey(name)] = nil
-			}
-		}
-	}
-	return trailers
-}
-
-// isTrailer reports whether a field may stand behind a body (RFC 9110 §6.5.1).
-func isTrailer(name string) bool {
-	return isToken(name) && !skipped(name, nil) && !strings.EqualFold(name, "trailer")
-}
-
-// headerOf are the call's fields for the app.
-func headerOf(ctx context.Context, h *handover) http.Header {
-	c := h.call
-	named := invoke.Nominated(c.Fields)
-	header := make(http.Header, len(c.Fields)+2)
-	for _, f := range c.Fields {
-		if skipped(f.Name, named) || strings.EqualFold(f.Name, "trailer") {
-			continue
-		}
-		name := http.CanonicalHeaderKey(f.Name)
-		header[name] = append(header[name], f.Value)
-	}
-	if h.token != "" {
-		header["Dapr-Api-Token"] = []string{h.token}
-	}
-	if _, given := header["User-Agent"]; !given {
-		header["User-Agent"] = []string{""} // else the library adds its own
-	}
-	if c.Expect && c.Body != nil {
-		header["Expect"] = []string{"100-continue"}
-	}
-	if isGRPC(c) {
-		header["Te"] = []string{"trailers"} // gRPC servers demand it
-		if left := grpcTimeout(ctx); left != "" {
-			header["Grpc-Timeout"] = []string{left}
-		}
-	}
-	return header
-}
-
-// checkCall says whether the call can be sent as it is.
-func checkCall(c *invoke.Call) error {
-	_, err := appendRequest(nil, &handover{call: c}, "")
-	return err
-}
-
-// fieldsOf are header lines in a certain order, for net/http has none.
-func fieldsOf(header http.Header) invoke.Fields {
-	names := make([]string, 0, len(header))
-	for name := range header {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	fields := make(invoke.Fields, 0, len(names))
-	for _, name := range names {
-		for _, value := range header[name] {
-			fields.Add(name, value)
-		}
-	}
-	return fields
-}
-
-// isRefused reports whether err is the app's HTTP/2 proof that it did not
-// process the stream (RFC 9113 §8.7).
+// isRefused reports whether the app's HTTP/2 said that it did not process the
+// stream.
 func isRefused(err error) bool {
-	var reset http2.StreamError
-	return isLeaving(err) || (errors.As(err, &reset) && reset.Code == http2.ErrCodeRefusedStream)
+	proof := proofOf(err)
+	return proof.Refused || proof.AboveLeaving
 }
 
-// isLeaving reports whether err proves the stream not processed because its
-// connection takes no more. The library keeps these errors to itself, but not
-// their words; if those change, a call counts as possibly seen, which is the
-// safe side, and a test says so.
-func isLeaving(err error) bool {
-	switch err.Error() {
-	case "http2: Transport received Server's graceful shutdown GOAWAY",
-		"http2: client conn not usable",
-		"http2: client conn could not be established":
-		return true
-	default:
-		return false
+// linkError is err in the app's words: the caller's body that broke off, or an
+// app that breaks the protocol.
+func linkError(err error) error {
+	if body, ok := errors.AsType[*h2.BodyError](err); ok {
+		return &bodyError{err: body.Err}
 	}
+	e, ok := errors.AsType[*h2.Error](err)
+	if ok && !e.Reset && !e.Evidence.AboveLeaving && e.Code != http2.ErrCodeNo && e.Code != http2.ErrCodeCancel {
+		return &malformedError{what: e.Error()}
+	}
+	return err
 }
