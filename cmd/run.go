@@ -69,6 +69,8 @@ func addRunFlags(cmd *cobra.Command, runFile *string) {
 	side.toggle("allow-other-users", "other users of this machine may call it")
 	side.toggle("enable-api-logging", "a line for each call through it")
 	side.setting("read-buffer-size", "", "<size> of a request's head, at most [64Ki]")
+	side.toggle("enable-profiling", "pprof profiles, for this machine only")
+	side.setting("profile-port", "", "<port> of the profiles [7777 or a free one]")
 	side.setting("log-level", "", "<level> debug, info, warn or error [info]")
 	side.setting("resources-path", "", "<dir> Dapr resources [~/.pillion/resources]")
 	side.setting("config", "c", "<file> Dapr configuration")
@@ -98,7 +100,6 @@ func addDaprFlags(cmd *cobra.Command, runFile *string) {
 	none := group(cmd, groupNone)
 	for _, f := range []struct{ name, short string }{
 		{"metrics-port", "M"},
-		{"profile-port", ""},
 		{"dapr-listen-addresses", ""},
 		{"unix-domain-socket", "u"},
 		{"max-body-size", ""},
@@ -112,7 +113,7 @@ func addDaprFlags(cmd *cobra.Command, runFile *string) {
 	} {
 		none.texts(new([]string), f.name, f.short, "<value> taken from dapr run, no effect here")
 	}
-	for _, name := range []string{"enable-profiling", "enable-app-health-check", "log-as-json"} {
+	for _, name := range []string{"enable-app-health-check", "log-as-json"} {
 		none.on(new(bool), name, "", "taken from dapr run, no effect here")
 	}
 	none.on(new(bool), "kubernetes", "k", "taken from dapr run, no effect here")

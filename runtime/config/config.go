@@ -92,6 +92,11 @@ type Sidecar struct {
 	// which is also the most that crosses the mesh.
 	ReadBuffer int64
 
+	// Profiling opens a loopback listener for pprof at ProfilePort. Zero: 7777
+	// if free, else any free port.
+	Profiling   bool
+	ProfilePort uint16
+
 	// LogsPerRun and LogsTotal bound the kept logs, in bytes. Zero: the
 	// store's own limits.
 	LogsPerRun int64

@@ -63,6 +63,8 @@ var settings = []setting{
 	{env: "APP_API_TOKEN", set: text(func(c *Sidecar) *string { return &c.AppToken })},
 	{flag: "log-level", key: "logLevel", set: setLogLevel},
 	{flag: "enable-api-logging", key: "enableApiLogging", set: boolean(func(c *Sidecar) *bool { return &c.APILogging })},
+	{flag: "enable-profiling", set: boolean(func(c *Sidecar) *bool { return &c.Profiling })},
+	{flag: "profile-port", set: port(func(c *Sidecar) *uint16 { return &c.ProfilePort })},
 	{flag: "engine", set: text(func(c *Sidecar) *string { return &c.Engine })},
 	{flag: "read-buffer-size", set: size(func(c *Sidecar) *int64 { return &c.ReadBuffer })},
 	{key: "logs.perRun", set: size(func(c *Sidecar) *int64 { return &c.LogsPerRun })},

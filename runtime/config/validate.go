@@ -127,6 +127,7 @@ func (c Sidecar) checkPorts() []error {
 		{"--dapr-http-port", c.HTTPPort},
 		{"--dapr-grpc-port", c.GRPCPort},
 		{"--dapr-internal-grpc-port", c.MeshPort},
+		{"--profile-port", c.ProfilePort},
 	}
 	var errs []error
 	for i, a := range ports {

@@ -59,6 +59,7 @@ func TestAPortThatWasAskedForAndIsTakenNamesItsHolder(t *testing.T) {
 		"--dapr-http-port":          {HTTPPort: taken},
 		"--dapr-grpc-port":          {GRPCPort: taken},
 		"--dapr-internal-grpc-port": {MeshPort: taken},
+		"--profile-port":            {Profiling: true, ProfilePort: taken},
 	} {
 		t.Run(flag, func(t *testing.T) {
 			t.Parallel()

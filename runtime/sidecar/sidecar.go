@@ -78,6 +78,7 @@ type sidecar struct {
 	place *place // home, authority and runtime folder
 
 	http, grpc door
+	pprof      door // empty unless profiling was asked for
 	meshLn     net.Listener
 	meshSocket net.Listener // the same for callers on this machine; nil without
 
@@ -157,6 +158,7 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 			}})
 		}
 	}
+	tasks = append(tasks, s.profilingTasks()...)
 	tasks = append(tasks, s.net.tasks()...)
 	if s.env.Own {
 		tasks = append(tasks, lifecycle.Task{Name: "process", Run: s.tune})
@@ -175,6 +177,7 @@ func (s *sidecar) release(ctx context.Context) {
 	if s.net != nil {
 		s.net.close()
 	}
+	s.pprof.close()
 	for _, ln := range append(append([]net.Listener{s.meshLn, s.meshSocket}, s.http.listeners...), s.grpc.listeners...) {
 		if ln != nil {
 			_ = ln.Close() // closed by who served it

@@ -45,6 +45,9 @@ func (s *sidecar) bind(ctx context.Context) error {
 	if s.meshLn, err = bindMesh(ctx, s.cfg.MeshPort, s.cfg.AppID, s.cfg.LAN); err != nil {
 		return s.taken(err, s.cfg.MeshPort, "--dapr-internal-grpc-port")
 	}
+	if err := s.bindProfiling(ctx); err != nil {
+		return err
+	}
 	if s.cfg.AppPortAuto {
 		return s.chooseAppPort(ctx)
 	}
