@@ -39,7 +39,6 @@ type reply struct {
 	heads [][]hpack.HeaderField
 	data  []byte
 	ended bool
-	reset http2.ErrCode
 	torn  bool
 }
 
@@ -108,7 +107,9 @@ func (w *wire) take(frame http2.Frame) {
 		r.data = append(r.data, frame.Data()...)
 		r.ended = r.ended || frame.StreamEnded()
 	case *http2.RSTStreamFrame:
-		r.torn, r.reset = true, frame.ErrCode
+		// Behind its end a reset with NO_ERROR says only that the rest of the
+		// request is not wanted.
+		r.torn = !r.ended || frame.ErrCode != http2.ErrCodeNo
 	case *http2.PingFrame:
 		if frame.IsAck() {
 			w.pings = append(w.pings, frame.Data)

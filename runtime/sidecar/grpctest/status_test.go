@@ -74,8 +74,8 @@ func TestTrailersOnly(t *testing.T) {
 		if !s.exact() {
 			delete(tail, "content-length")
 		}
-		if !equal(head, bareHead) || !equal(tail, bareTail) {
-			s.t.Errorf("%s %s\nwithout sidecars\n%s %s", shown(head), shown(tail), shown(bareHead), shown(bareTail))
+		for _, line := range append(unlike(head, bareHead), unlike(tail, bareTail)...) {
+			s.t.Error(line)
 		}
 	})
 }
