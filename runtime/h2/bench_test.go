@@ -6,9 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/net/http2"
-
-	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
@@ -66,6 +63,3 @@ func benchStandard(b *testing.B, addr string) {
 		}
 	})
 }
-
-var _ = http2.ErrCodeNo
-var _ = h2.Evidence

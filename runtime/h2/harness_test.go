@@ -21,6 +21,8 @@ import (
 // patience bounds the waits of tests.
 const patience = 20 * time.Second
 
+var timeless time.Time
+
 func listen(t testing.TB) net.Listener {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -162,3 +164,12 @@ func code(err error) http2.ErrCode {
 }
 
 func long(n int) string { return strings.Repeat("0123456789abcdef", n/16) }
+
+// lines are fields: name, value, name, value.
+func lines(pairs ...string) invoke.Fields {
+	var fields invoke.Fields
+	for i := 0; i < len(pairs); i += 2 {
+		fields.Add(pairs[i], pairs[i+1])
+	}
+	return fields
+}
