@@ -149,3 +149,42 @@ func (c *conn) line(limit int, wait bool) ([]byte, error) {
 		}
 	}
 }
+
+// chunks looks whether a whole chunked body without trailers is there. If so
+// it joins its data at its beginning; n is how many bytes the body was, data
+// how many it is now. Otherwise n is 0 and nothing has changed.
+func (c *conn) chunks() (n, data int) {
+	body := c.unread()
+	n, ok := eachChunk(body, func([]byte) {})
+	if !ok {
+		return 0, 0
+	}
+	_, _ = eachChunk(body, func(chunk []byte) { data += copy(body[data:], chunk) })
+	return n, data
+}
+
+// eachChunk calls f with each chunk of the body that body begins with, which
+// is n bytes long. ok is false if not all of it is there, or not plain enough.
+// f may write before its chunk.
+func eachChunk(body []byte, f func(chunk []byte)) (n int, ok bool) {
+	for {
+		end := bytes.IndexByte(body[n:], '\n')
+		if end < 1 || end > maxChunkLine || body[n+end-1] != '\r' {
+			return 0, false
+		}
+		size, err := chunkSize(body[n : n+end-1])
+		n += end + 1
+		if err != nil || size > int64(len(body)-n-len("\r\n")) {
+			return 0, false
+		}
+		chunk := body[n : n+int(size)]
+		n += int(size) + len("\r\n")
+		if string(body[n-2:n]) != "\r\n" {
+			return 0, false
+		}
+		if size == 0 {
+			return n, true
+		}
+		f(chunk)
+	}
+}

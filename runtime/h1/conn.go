@@ -136,6 +136,9 @@ func (c *conn) parse() (*Exchange, verdict) {
 		return nil, foreign
 	}
 	from := max(c.scanned-3, 0)
+	if from > 0 && data[from] == '\n' {
+		from-- // a CRLF is looked at whole
+	}
 	end := bytes.Index(data[from:], []byte("\r\n\r\n")) + from
 	if end < from {
 		if why := broken(data[from:]); why != "" {
@@ -193,14 +196,21 @@ func (c *conn) exchange(x *Exchange) bool {
 
 // readBody makes the body whole if all of it is there or comes at once.
 func (c *conn) readBody(x *Exchange) {
-	length := x.Head.Length
-	if length > 0 && !x.Head.Expect {
+	length, whole := x.Head.Length, false
+	switch {
+	case x.Head.Expect:
+	case length < 0:
+		if n, data := c.chunks(); n > 0 {
+			x.body.whole(c.keep(n)[:data])
+			whole = true
+		}
+	default:
 		c.awaitBody(length)
+		if whole = int64(len(c.unread())) >= length; whole {
+			x.body.whole(c.keep(int(length)))
+		}
 	}
-	if length >= 0 && int64(len(c.unread())) >= length && !x.Head.Expect {
-		x.body.whole(c.keep(int(length)))
-	}
-	x.ahead = len(c.unread()) > 0
+	x.ahead = whole && len(c.unread()) > 0
 	c.release()
 }
 
@@ -210,13 +220,12 @@ func (c *conn) awaitBody(length int64) {
 	if !missing() || length > int64(c.room()) {
 		return
 	}
-	if c.poll(); !missing() {
-		return
+	if c.poll(); missing() {
+		c.await(bodyPatience)
+		for missing() && c.fill() == nil {
+		}
+		c.await(0)
 	}
-	c.await(bodyPatience)
-	for missing() && c.fill() == nil {
-	}
-	c.await(0)
 }
 
 // refuse answers what is no request.

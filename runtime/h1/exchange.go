@@ -119,6 +119,9 @@ func (x *Exchange) proceed() bool {
 // finish ends the exchange, and reports whether the connection may go on.
 func (x *Exchange) finish() bool {
 	read := x.body.finish()
+	if x.body.cut {
+		x.c.await(0)
+	}
 	x.ctx.Cancel(errOver)
 	if !x.keep || x.status == 0 {
 		if !read && x.status != 0 {

@@ -15,8 +15,10 @@ var standard bool
 func TestMain(m *testing.M) {
 	flag.Parse()
 	engines := []bool{false, true}
-	if fuzzing := flag.Lookup("test.fuzz"); fuzzing != nil && fuzzing.Value.String() != "" {
-		engines = engines[:1] // which compares the engines itself
+	for _, name := range []string{"test.fuzz", "test.bench"} { // which compare the engines themselves
+		if flag.Lookup(name).Value.String() != "" {
+			engines = engines[:1]
+		}
 	}
 	status := 0
 	for _, standard = range engines {
