@@ -28,7 +28,9 @@ func (w *Workload) Server(o ServerOptions) *tls.Config {
 		MinVersion:             tls.VersionTLS13,
 		NextProtos:             slices.Clone(o.NextProtos),
 		SessionTicketsDisabled: true,
-		ClientAuth:             tls.RequireAnyClientCert,
+		// A link carries many calls from its first byte.
+		DynamicRecordSizingDisabled: true,
+		ClientAuth:                  tls.RequireAnyClientCert,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return w.current.Load().certificate, nil
 		},
@@ -92,6 +94,8 @@ func (w *Workload) client(serverName string, protos []string, verify func(tls.Co
 		ServerName:             serverName,
 		NextProtos:             slices.Clone(protos),
 		SessionTicketsDisabled: true,
+		// As at the other end.
+		DynamicRecordSizingDisabled: true,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			// The peer could only answer with "bad certificate"; here the
 			// reason is known.
