@@ -9,17 +9,21 @@ import (
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
-// answer is the Answer to a call whose head has come.
-func (o *outgoing) answer(head *answerHead, to discovery.Endpoint) *invoke.Answer {
-	a := &invoke.Answer{
-		Status: head.status, Major: head.major, Fields: head.fields, Length: head.length,
-		Body:     &answerBody{o: o, began: time.Now()},
+// answerOf is the Answer to a call whose head has come.
+func (o *outgoing) answerOf(head *answerHead, to discovery.Endpoint) *invoke.Answer {
+	o.body = answerBody{o: o}
+	if o.call.Timing != nil {
+		o.body.began = time.Now()
+	}
+	o.answer = invoke.Answer{
+		Status: head.status, Phrase: head.phrase, Major: head.major, Fields: head.fields, Length: head.length,
+		Body:     &o.body,
 		Instance: o.c.greeting.instance, Peer: o.c.peer, Endpoint: to, Attempts: 1,
 	}
 	if head.status == 101 {
-		a.Upgraded = tunnelHalf{o}
+		o.answer.Upgraded = tunnelHalf{o}
 	}
-	return a
+	return &o.answer
 }
 
 // An answerBody reads an answer. One goroutine reads; any may close.
@@ -37,7 +41,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 			t.Body += time.Since(b.began)
 		}
 		if err != io.EOF || b.o.isOver(theirs) { //nolint:errorlint // an error that wraps io.EOF is no good end
-			b.o.unwatch()
+			b.o.watch.Stop()
 			b.o.leave()
 			b.o.closeBody()
 		}
@@ -49,21 +53,31 @@ func (b *answerBody) Trailers() invoke.Fields { return b.o.in.behind() }
 
 // Close gives up what is left of the answer.
 func (b *answerBody) Close() error {
-	b.o.unwatch()
+	b.o.watch.Stop()
 	b.o.close()
 	b.o.closeBody()
 	return nil
 }
 
+// Whole is the rest of the answer, if it has all come and nothing follows it.
+func (b *answerBody) Whole() ([]byte, bool) {
+	rest, trailers, ok := b.o.in.whole()
+	return rest, ok && len(trailers) == 0
+}
+
+// Complete is the rest of the answer and what follows it, if all of it has come.
+func (b *answerBody) Complete() ([]byte, invoke.Fields, bool) { return b.o.in.whole() }
+
+var errGivenUp = &apperr.Error{Reason: apperr.Cancelled, What: "the answer was given up by its caller", Err: io.ErrClosedPipe}
+
 // close ends the call if it is not over; a complete answer stays one.
 func (o *outgoing) close() {
-	err := &apperr.Error{Reason: apperr.Cancelled, What: "the answer was given up by its caller", Err: io.ErrClosedPipe}
 	if o.in.isEnded() && o.isOver(theirs) {
 		o.leave()
 	} else {
-		o.abandon(err)
+		o.abandon(errGivenUp)
 	}
-	o.drop(err)
+	o.giveUp(errGivenUp)
 }
 
 func (o *outgoing) closeBody() {
@@ -94,10 +108,10 @@ func (t tunnelHalf) CloseWrite() error {
 
 // why is the reason of a call's end where it is known, else err.
 func (o *outgoing) why(err error) error {
-	o.state.Lock()
-	defer o.state.Unlock()
-	if o.failed != nil {
-		return o.failed
+	o.in.mu.Lock()
+	defer o.in.mu.Unlock()
+	if o.guarded.failed != nil {
+		return o.guarded.failed
 	}
 	return err
 }

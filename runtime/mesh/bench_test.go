@@ -59,7 +59,7 @@ func BenchmarkCallsInSequence(b *testing.B) {
 }
 
 func BenchmarkCallsAtOnce(b *testing.B) {
-	for _, n := range []int{32, 256} {
+	for _, n := range []int{1, 32, 256, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			w := newWorld(b)
 			s := benchAnswer(b, w)
@@ -67,7 +67,7 @@ func BenchmarkCallsAtOnce(b *testing.B) {
 			send := func(c *invoke.Call) (*invoke.Answer, error) { return tr.Send(b.Context(), s.at, w.callee.ID(), c) }
 			benchCall(b, send)
 			b.ReportAllocs()
-			b.SetParallelism(n / 2)
+			b.SetParallelism((n + 1) / 2)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					benchCall(b, send)

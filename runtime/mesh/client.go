@@ -102,25 +102,25 @@ func (c *client) hasRoom() bool {
 // lastCall is the highest number of a call on one link.
 const lastCall = 1<<31 - 1
 
-// start queues the head of a call. errUnused means that the link does not take
-// it and that nothing was queued.
+// start queues the head of a call, and with it all of its body if that is there
+// and small. errUnused means that the link does not take it and that nothing
+// was queued.
 func (c *client) start(ctx context.Context, o *outgoing, head callHead) error {
-	k := kindCall
-	if head.call.Body == nil && head.call.Upgrade == "" {
-		k |= flagEnd
-	}
-	payload := head.append(make([]byte, 0, head.size()))
-	if len(payload) > maxHead {
-		return headTooLarge(len(payload))
+	size := head.size()
+	if size > maxHead {
+		if size = len(head.append(nil)); size > maxHead {
+			return headTooLarge(size)
+		}
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	err := c.admit(headerSize+len(payload), ctx.Done())
+	err := c.admit(headerSize+size, ctx)
 	switch {
 	case err == errStopped: //nolint:errorlint // never wrapped
+		c.mu.Unlock()
 		return given(ctx, c.name.app, invoke.Evidence{NotWritten: true})
 	case err != nil || c.leaving || len(c.streams) >= c.greeting.calls:
 		c.out.letIn()
+		c.mu.Unlock()
 		return errUnused
 	}
 	o.start = c.out.queued
@@ -128,12 +128,29 @@ func (c *client) start(ctx context.Context, o *outgoing, head callHead) error {
 	if c.last == lastCall {
 		c.leaving, c.parting = true, true
 	}
-	if head.call.Body != nil {
-		c.uploads.Add(1)
-	}
-	c.queue(k, o.id, payload)
-	c.signal()
+	c.queueCall(o, head)
+	c.unlockAndWrite()
 	return nil
+}
+
+// queueCall queues what there is of a call. c.mu is held.
+func (c *client) queueCall(o *outgoing, head callHead) {
+	body := head.call.Body
+	k := kindCall
+	if body == nil && head.call.Upgrade == "" {
+		k |= flagEnd
+	}
+	frame := c.out.open(k, o.id)
+	c.out.buf = head.append(c.out.buf)
+	c.out.close(frame)
+	if body == nil {
+		return
+	}
+	if rest, trailers, ok := invoke.Complete(body); ok && !head.call.Expect && c.queueWhole(&o.stream, rest, trailers) {
+		o.whole = true
+		return
+	}
+	c.uploads.Add(1)
 }
 
 func headTooLarge(size int) *apperr.Error {

@@ -185,7 +185,8 @@ func (t *Transport) greet(ctx context.Context, raw net.Conn, name peerName, h ha
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() }) // releases the read of the greeting
 	defer stop()
-	conn := tls.Client(raw, clientConfig(t.cfg.TLS(h.want, h.key)))
+	sock := newSocket(raw)
+	conn := tls.Client(sock, clientConfig(t.cfg.TLS(h.want, h.key)))
 	fr := newFrameReader(conn)
 	g, err := readGreeting(ctx, conn, fr)
 	if err == nil {
@@ -202,7 +203,7 @@ func (t *Transport) greet(ctx context.Context, raw net.Conn, name peerName, h ha
 		name.instance = g.instance
 	}
 	c := &client{name: name, peer: h.want, greeting: g, state: t.state}
-	c.link = newLink(conn, c)
+	c.link = newLink(conn, sock, c)
 	c.until, c.expires = lifetime(conn.ConnectionState(), t.cfg.Expires, retireAhead)
 	hello := greeting{oldest: g.agree(), newest: g.agree(), instance: t.cfg.Instance, version: t.cfg.Version}
 	c.mu.Lock()
@@ -215,7 +216,7 @@ func readGreeting(ctx context.Context, conn *tls.Conn, fr *frameReader) (greetin
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return greeting{}, err
 	}
-	h, payload, err := fr.next()
+	h, payload, err := fr.read()
 	if err != nil {
 		return greeting{}, err
 	}
@@ -276,8 +277,6 @@ func notGreeted(ctx context.Context, err error, name peerName, want identity.ID)
 func clientConfig(cfg *tls.Config) *tls.Config {
 	cfg = cfg.Clone()
 	cfg.NextProtos = []string{ALPN}
-	// One write is one record: a link carries many calls from its first byte.
-	cfg.DynamicRecordSizingDisabled = true
 	return cfg
 }
 

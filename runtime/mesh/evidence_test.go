@@ -14,6 +14,7 @@ import (
 
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
@@ -224,8 +225,8 @@ func TestACallGivenUpIsCancelledAtTheCalleeAtOnce(t *testing.T) {
 		}
 		entered <- struct{}{}
 		<-ctx.Done()
-		cancelled <- context.Cause(ctx)
-		return nil, context.Cause(ctx)
+		cancelled <- callctx.Cause(ctx)
+		return nil, callctx.Cause(ctx)
 	})
 	tr := w.transport()
 	ctx, cancel := context.WithCancel(t.Context())

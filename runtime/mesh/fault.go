@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
@@ -161,7 +162,7 @@ func plain(err error) string {
 
 // given is the error of a call whose context ended.
 func given(ctx context.Context, app string, evidence invoke.Evidence) *apperr.Error {
-	cause := context.Cause(ctx)
+	cause := callctx.Cause(ctx)
 	if own, ok := errors.AsType[*apperr.Error](cause); ok {
 		e := *own
 		e.Reached = evidence.Reached()
@@ -174,12 +175,17 @@ func given(ctx context.Context, app string, evidence invoke.Evidence) *apperr.Er
 	return e
 }
 
-// faultOf is a handler's error. Time that is up is nobody's bug.
-func faultOf(err error) *apperr.Error {
+// faultOf is a handler's error. Time that is up is nobody's bug, and a handler
+// that says only that its call was given up need not know why.
+func faultOf(ctx context.Context, err error) *apperr.Error {
 	e := apperr.From(err)
-	switch {
-	case e.Reason != apperr.Internal:
+	if e.Reason != apperr.Internal {
 		return e
+	}
+	why, known := errors.AsType[*apperr.Error](callctx.Cause(ctx))
+	switch {
+	case known && errors.Is(err, ctx.Err()):
+		return why
 	case errors.Is(err, context.DeadlineExceeded):
 		return &apperr.Error{Reason: apperr.DeadlineExceeded, What: "context deadline exceeded", Err: err}
 	case errors.Is(err, context.Canceled):

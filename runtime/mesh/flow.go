@@ -1,5 +1,7 @@
 package mesh
 
+import "github.com/pillion-dev/pillion/runtime/invoke"
+
 // What has been sent and not consumed is bounded for the link, and a call whose
 // reader stalls must not take the others' part. So each call may always have
 // sure bytes on the way, and what is left of the link's window is a pool of
@@ -29,6 +31,26 @@ func (l *link) charge(s *stream, n int) {
 	l.sent += n
 }
 
+// queueWhole queues all of a body and its end, if that is small and may be sent
+// now. l.mu is held.
+func (l *link) queueWhole(s *stream, body []byte, trailers invoke.Fields) bool {
+	if len(body) > maxData || len(body) > l.allowance(s) || fieldsSize(trailers) > maxHead {
+		return false
+	}
+	l.charge(s, len(body))
+	if len(trailers) == 0 {
+		l.queue(kindData|flagEnd, s.id, body)
+		return true
+	}
+	if len(body) > 0 {
+		l.queue(kindData, s.id, body)
+	}
+	frame := l.out.open(kindTrailers, s.id)
+	l.out.buf = appendFields(l.out.buf, trailers)
+	l.out.close(frame)
+	return true
+}
+
 // sendData queues b as data of s, waiting for the receiver and the writer as
 // it must.
 func (l *link) sendData(s *stream, b []byte) error {
@@ -38,7 +60,6 @@ func (l *link) sendData(s *stream, b []byte) error {
 			return err
 		}
 		b = b[n:]
-		l.signal()
 	}
 	return nil
 }
@@ -46,13 +67,30 @@ func (l *link) sendData(s *stream, b []byte) error {
 // sendPiece queues the beginning of b.
 func (l *link) sendPiece(s *stream, b []byte) (int, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	n, err := l.room(s, len(b))
+	if err != nil {
+		l.mu.Unlock()
+		return 0, err
+	}
+	l.charge(s, n)
+	l.queue(kindData, s.id, b[:n])
+	if n > ownPiece {
+		l.unlockAndRouse()
+	} else {
+		l.unlockAndWrite()
+	}
+	return n, nil
+}
+
+// room waits until some of size bytes can be sent, and returns how many. l.mu
+// is held as by admit.
+func (l *link) room(s *stream, size int) (int, error) {
 	for {
-		n := min(len(b), maxData)
+		n := min(size, maxData)
 		if err := l.credit(s, min(n, minPiece)); err != nil {
 			return 0, err
 		}
-		if err := l.admit(headerSize+n, s.done); err != nil {
+		if err := l.admit(headerSize+n, s); err != nil {
 			return 0, err
 		}
 		// The call may have ended while it waited, and others may have taken
@@ -61,15 +99,10 @@ func (l *link) sendPiece(s *stream, b []byte) (int, error) {
 			l.out.letIn()
 			return 0, errStopped
 		}
-		allowed := l.allowance(s)
-		if allowed < min(n, minPiece) {
-			l.out.letIn()
-			continue
+		if allowed := l.allowance(s); allowed >= min(n, minPiece) {
+			return min(n, allowed), nil
 		}
-		n = min(n, allowed)
-		l.charge(s, n)
-		l.queue(kindData, s.id, b[:n])
-		return n, nil
+		l.out.letIn()
 	}
 }
 
@@ -87,6 +120,7 @@ func (l *link) credit(s *stream, n int) error {
 		if s.room == nil {
 			s.room = make(chan struct{}, 1)
 		}
+		done := s.Done()
 		s.need = n
 		if !s.blocked {
 			s.blocked = true
@@ -96,7 +130,7 @@ func (l *link) credit(s *stream, n int) error {
 		stopped := false
 		select {
 		case <-s.room:
-		case <-s.done:
+		case <-done:
 			stopped = true
 		case <-l.done:
 		}

@@ -13,7 +13,7 @@ func TestACallThatEndsWhileItWaitsIsNotCharged(t *testing.T) {
 	t.Parallel()
 	ours, theirs := net.Pipe()
 	defer func() { _, _ = ours.Close(), theirs.Close() }()
-	l := newLink(ours, &served{})
+	l := newLink(ours, newSocket(ours), &served{})
 	s := &stream{}
 	s.init(l, nil)
 	l.mu.Lock()

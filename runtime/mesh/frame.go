@@ -1,11 +1,11 @@
 package mesh
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // A kind says what a frame is. It is no type of its own, because no switch has
@@ -50,8 +50,14 @@ type header struct {
 }
 
 func appendHeader(b []byte, k kind, call uint32, size int) []byte {
-	b = append(b, byte(size>>16), byte(size>>8), byte(size), k) //nolint:gosec // three bytes hold any size a kind may have
-	return binary.BigEndian.AppendUint32(b, call)
+	b = append(b, 0, 0, 0, k, 0, 0, 0, 0)
+	binary.BigEndian.PutUint32(b[len(b)-4:], call)
+	putSize(b[len(b)-headerSize:], size)
+	return b
+}
+
+func putSize(b []byte, size int) {
+	b[0], b[1], b[2] = byte(size>>16), byte(size>>8), byte(size) //nolint:gosec // three bytes hold any size a kind may have
 }
 
 func appendFrame(b []byte, k kind, call uint32, payload []byte) []byte {
@@ -87,48 +93,88 @@ func parseHeader(b []byte) (header, error) {
 	return h, nil
 }
 
-// A frameReader reads frames. The payload it returns is good until the next
-// read.
+// frameRoom holds the largest frame there may be.
+const frameRoom = maxHead + headerSize
+
+var frameBuffers = sync.Pool{New: func() any { return new([frameRoom]byte) }}
+
+// A frameReader finds frames in what src gives. The payload it returns is good
+// until the next read.
 type frameReader struct {
-	r       *bufio.Reader
-	scratch []byte
+	src  io.Reader
+	buf  []byte // nil if nothing is there
+	r, w int
 }
 
-func newFrameReader(r io.Reader) *frameReader {
-	return &frameReader{r: bufio.NewReaderSize(r, 32<<10)}
-}
+func newFrameReader(src io.Reader) *frameReader { return &frameReader{src: src} }
 
-// next reads one frame. An error that is a *violation means the peer does not
-// keep the protocol; any other comes from the connection.
-func (f *frameReader) next() (header, []byte, error) {
-	head, err := f.r.Peek(headerSize)
+// next returns the next frame if all of it has been read. An error means the
+// peer does not keep the protocol.
+func (f *frameReader) next() (h header, payload []byte, ok bool, err error) {
+	if f.w-f.r < headerSize {
+		return header{}, nil, false, nil
+	}
+	h, err = parseHeader(f.buf[f.r:])
 	if err != nil {
-		return header{}, nil, unexpected(err, len(head) > 0)
+		return h, nil, false, &violation{err.Error()}
 	}
-	h, err := parseHeader(head)
-	if err != nil {
-		return h, nil, &violation{err.Error()}
+	end := f.r + headerSize + h.size
+	if end > f.w {
+		return h, nil, false, nil
 	}
-	_, _ = f.r.Discard(headerSize) // peeked
-	if h.size <= f.r.Buffered() {
-		payload, err := f.r.Peek(h.size)
-		_, _ = f.r.Discard(h.size) // peeked
-		return h, payload, err
-	}
-	if cap(f.scratch) < h.size {
-		f.scratch = make([]byte, max(h.size, maxData))
-	}
-	payload := f.scratch[:h.size]
-	_, err = io.ReadFull(f.r, payload)
-	return h, payload, unexpected(err, true)
+	payload = f.buf[f.r+headerSize : end : end]
+	f.r = end
+	return h, payload, true, nil
 }
 
-// unexpected is err, of the end of a connection that ends within a frame.
-func unexpected(err error, within bool) error {
-	if within && errors.Is(err, io.EOF) {
+// more reads once. It is called when next has found no frame.
+func (f *frameReader) more() error {
+	f.makeRoom()
+	n, err := f.src.Read(f.buf[f.w:])
+	f.w += n
+	if n > 0 {
+		return nil // what follows the bytes comes again
+	}
+	if errors.Is(err, io.EOF) && f.w > f.r {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// makeRoom sees to it that a record and the frame that has begun fit behind
+// what is there.
+func (f *frameReader) makeRoom() {
+	switch {
+	case f.buf == nil:
+		f.buf = frameBuffers.Get().(*[frameRoom]byte)[:]
+	case f.r == f.w:
+		f.r, f.w = 0, 0
+	case len(f.buf)-f.w < maxData:
+		f.w = copy(f.buf, f.buf[f.r:f.w])
+		f.r = 0
+	}
+}
+
+// rest lets go of the buffer if nothing is in it. It is called before waiting.
+func (f *frameReader) rest() {
+	if f.buf == nil || f.r < f.w {
+		return
+	}
+	frameBuffers.Put((*[frameRoom]byte)(f.buf))
+	f.buf, f.r, f.w = nil, 0, 0
+}
+
+// read waits for a frame.
+func (f *frameReader) read() (header, []byte, error) {
+	for {
+		h, payload, ok, err := f.next()
+		if ok || err != nil {
+			return h, payload, err
+		}
+		if err := f.more(); err != nil {
+			return h, nil, err
+		}
+	}
 }
 
 // A violation is what a peer did that the protocol forbids. It ends the link.

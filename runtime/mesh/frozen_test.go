@@ -12,6 +12,7 @@ import (
 
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/mesh"
 	"github.com/pillion-dev/pillion/tls/identity"
@@ -99,10 +100,10 @@ func bubble(t *testing.T, h invoke.HandlerFunc, f func(w *world, p *pipeNet, tr 
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		p := newPipeNet()
-		s := mesh.NewServer(mesh.ServerConfig{Handler: h, Instance: "inst0001"})
+		s := mesh.NewServer(mesh.ServerConfig{TLS: tlsServer(w.callee), Handler: h, Instance: "inst0001"})
 		ctx, cancel := context.WithCancel(t.Context())
 		served := make(chan error, 1)
-		go func() { served <- s.Serve(ctx, tls.NewListener(p, tlsServer(w.callee))) }()
+		go func() { served <- s.Serve(ctx, p) }()
 		tr := mesh.NewTransport(mesh.TransportConfig{
 			TLS:  func(want identity.ID, _ discovery.Key) *tls.Config { return w.caller.Client(want, label, mesh.ALPN) },
 			Dial: p.dial,
@@ -158,8 +159,8 @@ func TestAFrozenCallerIsFoundToo(t *testing.T) {
 	var cause chan error // made inside the bubble
 	h := func(ctx context.Context, _ *invoke.Call) (*invoke.Answer, error) {
 		<-ctx.Done()
-		cause <- context.Cause(ctx)
-		return nil, context.Cause(ctx)
+		cause <- callctx.Cause(ctx)
+		return nil, callctx.Cause(ctx)
 	}
 	bubble(t, h, func(w *world, p *pipeNet, tr *mesh.Transport, s *mesh.Server, at discovery.Endpoint) {
 		cause = make(chan error, 1)

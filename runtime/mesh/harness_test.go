@@ -94,12 +94,12 @@ func (w *world) serveOn(ln net.Listener, instance string, h invoke.HandlerFunc) 
 	ctx, cancel := context.WithCancel(w.t.Context())
 	c := &callee{
 		Server: mesh.NewServer(mesh.ServerConfig{
-			Handler: h, Instance: instance, Version: "1.2.3", State: discovery.Ready,
+			TLS: tlsServer(w.callee), Handler: h, Instance: instance, Version: "1.2.3", State: discovery.Ready,
 			Expires: func() time.Time { return w.callee.Leaf().NotAfter },
 		}),
 		at: endpoint(ln.Addr(), instance), stop: cancel, served: make(chan error, 1),
 	}
-	go func() { c.served <- c.Serve(ctx, tls.NewListener(ln, tlsServer(w.callee))) }()
+	go func() { c.served <- c.Serve(ctx, ln) }()
 	w.t.Cleanup(func() {
 		cancel()
 		if err := <-c.served; err != nil {

@@ -46,7 +46,11 @@ func (h callHead) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(max(c.Attempt, 0)))
 	b = binary.AppendUvarint(b, micros(h.timeLeft))
 	b = appendLength(b, c.Length)
-	for _, s := range [...]string{c.Verb, c.Path, c.Host, c.Upgrade, h.target.App, h.target.Namespace} {
+	upgrade := c.Upgrade
+	if c.Body != nil {
+		upgrade = "" // RFC 9110 §7.8 allows it, and a tunnel's first bytes would follow a body's last
+	}
+	for _, s := range [...]string{c.Verb, c.Path, c.Host, upgrade, h.target.App, h.target.Namespace} {
 		b = appendString(b, s)
 	}
 	return appendFields(b, c.Fields)
@@ -60,9 +64,9 @@ func (h callHead) size() int {
 		len(h.target.Namespace) + 11*binary.MaxVarintLen64 + fieldsSize(c.Fields)
 }
 
-func parseCallHead(payload []byte) (callHead, error) {
+// parseCallHead reads a head into c.
+func parseCallHead(payload []byte, c *invoke.Call) (callHead, error) {
 	d := decoder{rest: string(payload)}
-	c := &invoke.Call{}
 	h := callHead{call: c}
 	flags := d.uvarint()
 	c.Expect = flags&flagExpect != 0
@@ -95,21 +99,37 @@ func (h callHead) check() error {
 	return checkFields(c.Fields)
 }
 
-// An answerHead is the head of an answer: of the final one or of a 1xx.
+// An answerHead is the head of an answer: of the final one or of a 1xx. The
+// final one tells that the app has been reached, and how long the call was held
+// before, if no frame of its own has.
 type answerHead struct {
 	status, major int
 	length        int64
 	fields        invoke.Fields
+	phrase        string
+	reached       bool
+	held          time.Duration
 }
 
-func (h answerHead) append(b []byte) []byte {
+func (h *answerHead) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(max(h.status, 0)))
 	b = binary.AppendUvarint(b, uint64(max(h.major, 0)))
 	b = appendLength(b, h.length)
-	return appendFields(b, h.fields)
+	b = appendFields(b, h.fields)
+	if !h.reached && h.phrase == "" {
+		return b
+	}
+	held := uint64(0)
+	if h.reached {
+		held = 1 + micros(h.held)
+	}
+	b = binary.AppendUvarint(b, held)
+	return appendString(b, h.phrase)
 }
 
-func (h answerHead) size() int { return 4*binary.MaxVarintLen64 + fieldsSize(h.fields) }
+func (h *answerHead) size() int {
+	return 6*binary.MaxVarintLen64 + fieldsSize(h.fields) + len(h.phrase)
+}
 
 func parseAnswerHead(payload []byte) (answerHead, error) {
 	d := decoder{rest: string(payload)}
@@ -119,10 +139,25 @@ func parseAnswerHead(payload []byte) (answerHead, error) {
 	}
 	h.length = d.length()
 	h.fields = d.fields()
+	if d.err == nil && d.rest != "" {
+		held := d.number(maxMicros + 1)
+		h.phrase = d.str()
+		if h.reached = held > 0; h.reached {
+			h.held = duration(held - 1)
+		}
+	}
 	if d.err == nil && h.status < 100 {
 		return h, fmt.Errorf("the status %d", h.status)
 	}
 	return h, d.err
+}
+
+// check returns why a head that decodes well cannot be given to a client.
+func (h *answerHead) check() error {
+	if !isClean(h.phrase) {
+		return fmt.Errorf("control characters in the phrase")
+	}
+	return checkFields(h.fields)
 }
 
 // A length is sent as one more than it is, so that zero is "not known".

@@ -13,12 +13,15 @@ const (
 	largePiece = 16 << 10
 )
 
-// Consumed bytes are given back to the sender in portions: enough to be worth
-// a frame, and early enough that a call cut down to what is left of the link's
-// window never waits for a portion that does not come.
+// Consumed bytes are given back to the sender in portions that are worth a
+// frame. Where the link holds more than crowd a call may have been cut down to
+// its sure part, and must not wait for a portion that does not come: small ones
+// are given back then too, as soon as nothing is left to read. Below crowd what
+// is left of the pool lets every call send more than a large portion.
 const (
-	largePortion = 32 << 10
+	largePortion = 64 << 10
 	smallPortion = 1 << 10
+	crowd        = pool / 2
 )
 
 var (
@@ -29,23 +32,25 @@ var (
 // An inbox holds what has come of one direction of a call until it is read. It
 // holds at most callWindow bytes in hardly more memory than that.
 type inbox struct {
-	ready chan struct{} // capacity 1: something has changed for the reader
-
-	mu       sync.Mutex // guards what follows
-	pieces   [][]byte   // unread bytes; capacities are the pieces' sizes
-	first    []byte     // the whole of pieces[0], for the pool
-	size     int        // unread bytes
-	owed     int        // consumed and not yet given back
-	ended    bool
+	mu     sync.Mutex // guards what follows
+	more   sync.Cond  // something has changed for who reads
+	pieces [][]byte   // unread bytes; capacities are the pieces' sizes
+	place  [1][]byte  // where pieces begins
+	first  []byte     // the whole of pieces[0], for the pool
+	size   int        // unread bytes
+	owed   int        // consumed and not yet given back
+	ended  bool
+	// trailers are what came with the end.
 	trailers invoke.Fields
 	// exhausted is true once the reader has seen the end.
 	exhausted bool
 	err       error // after the unread bytes
 	closed    bool  // nobody reads any more
+	lent      bool  // somebody holds the first piece
 }
 
-// put adds what came. It returns how many bytes nobody will read, which are to
-// be given back at once.
+// put adds what came, and leaves it to the link to tell the reader. It returns
+// how many bytes nobody will read, which are to be given back at once.
 func (in *inbox) put(b []byte) (unread int, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -61,7 +66,6 @@ func (in *inbox) put(b []byte) (unread int, err error) {
 	for len(b) > 0 {
 		b = b[in.fill(b):]
 	}
-	in.wake()
 	return 0, nil
 }
 
@@ -85,12 +89,14 @@ func (in *inbox) fill(b []byte) int {
 	piece = append(piece, b[:k]...)
 	if len(in.pieces) == 0 {
 		in.first = piece[:0]
+		in.pieces = in.place[:0]
 	}
 	in.pieces = append(in.pieces, piece)
 	return k
 }
 
-// end notes that the direction has ended well.
+// end notes that the direction has ended well, and leaves it to the link to
+// tell the reader.
 func (in *inbox) end(trailers invoke.Fields) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -99,7 +105,6 @@ func (in *inbox) end(trailers invoke.Fields) error {
 	}
 	in.ended = true
 	in.trailers = trailers
-	in.wake()
 	return nil
 }
 
@@ -114,7 +119,8 @@ func (in *inbox) fail(err error) {
 }
 
 // shut drops what is unread and makes every Read return err. It returns how
-// many bytes are to be given back.
+// many bytes are to be given back. A piece that somebody holds is left to them:
+// only who lent it knows when nobody does.
 func (in *inbox) shut(err error) int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -123,18 +129,60 @@ func (in *inbox) shut(err error) int {
 	}
 	back := in.size + in.owed
 	in.size, in.owed = 0, 0
-	for len(in.pieces) > 0 {
-		in.drop()
+	if len(in.pieces) > 0 && !in.lent {
+		for len(in.pieces) > 0 {
+			in.drop()
+		}
 	}
 	in.wake()
 	return back
 }
 
-// take reads what is there. It reports how many bytes are to be given back
-// for it, and whether there is nothing yet.
-func (in *inbox) take(p []byte) (n, back int, wait bool, err error) {
+// whole returns all that is left to read, if it is there. It is lent until
+// giveUp.
+func (in *inbox) whole() ([]byte, invoke.Fields, bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	switch {
+	case !in.ended || in.closed || len(in.pieces) > 1:
+		return nil, nil, false
+	case len(in.pieces) == 0:
+		return nil, in.trailers, true
+	}
+	in.lent = true
+	return in.pieces[0], in.trailers, true
+}
+
+// giveUp is shut, by who knows that nobody holds anything any more.
+func (in *inbox) giveUp(err error) int {
+	in.mu.Lock()
+	if in.lent && in.closed {
+		for len(in.pieces) > 0 {
+			in.lent = false
+			in.drop()
+		}
+	}
+	in.lent = false
+	in.mu.Unlock()
+	return in.shut(err)
+}
+
+// portion returns what is to be given back although it is little, because
+// nothing is left to read.
+func (in *inbox) portion() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.size > 0 || in.ended || in.owed < smallPortion {
+		return 0
+	}
+	back := in.owed
+	in.owed = 0
+	return back
+}
+
+// take reads what is there. It reports how many bytes are to be given back
+// for it, and whether there is nothing yet. in.mu is held.
+func (in *inbox) take(p []byte, l *link) (n, back int, wait bool, err error) {
 	switch {
 	case in.exhausted:
 		return 0, 0, false, io.EOF
@@ -161,19 +209,20 @@ func (in *inbox) take(p []byte) (n, back int, wait bool, err error) {
 	}
 	in.size -= n
 	in.owed += n
-	if in.owed >= largePortion || in.size == 0 && in.owed >= smallPortion {
+	if in.owed >= largePortion || in.size == 0 && in.owed >= smallPortion && !in.ended && l.isCrowded() {
 		back, in.owed = in.owed, 0
 	}
 	return n, back, false, nil
 }
 
-// drop gives the first piece to its pool.
+// drop gives the first piece to its pool, unless somebody holds it.
 func (in *inbox) drop() {
 	whole := in.first[:cap(in.first)]
-	switch len(whole) {
-	case smallPiece:
+	switch {
+	case in.lent:
+	case len(whole) == smallPiece:
 		smallPieces.Put((*[smallPiece]byte)(whole))
-	case largePiece:
+	case len(whole) == largePiece:
 		largePieces.Put((*[largePiece]byte)(whole))
 	}
 	in.pieces[0] = nil
@@ -201,9 +250,4 @@ func (in *inbox) isEnded() bool {
 	return in.ended || in.closed
 }
 
-func (in *inbox) wake() {
-	select {
-	case in.ready <- struct{}{}:
-	default:
-	}
-}
+func (in *inbox) wake() { in.more.Broadcast() }

@@ -10,32 +10,51 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
 // An incoming is the callee's side of a call. Its handler runs in one
-// goroutine; the link's reader reports what comes.
+// goroutine; the link's reader reports what comes. All of the call that is ours
+// is in it, in one piece of memory.
 type incoming struct {
 	stream
 	sv      *served
+	ctx     *callctx.Context
+	call    invoke.Call
+	body    requestBody
 	began   time.Time
+	begun   bool // the handler runs; the reader's
 	expect  bool // the caller waits for continue before the body
 	asked   atomic.Bool
-	reached atomic.Bool
-	cancel  context.CancelCauseFunc
+	reached atomic.Int64 // microseconds from began until the app was reached, and one; 0 if it was not
+	told    bool         // the caller has been told so; guarded by the link's mutex
 }
 
 func (in *incoming) received() error { return nil }
 
+// wake starts the handler, or tells it that something has come.
+func (in *incoming) wake() {
+	switch {
+	case in.begun:
+		in.in.wake()
+	case !in.isStopped(): // neither refused nor lost meanwhile
+		in.begun = true
+		in.sv.start(in)
+	default:
+		in.ctx.Cancel(nil)
+	}
+}
+
 // reset is called when the caller gives up.
 func (in *incoming) reset(payload []byte) {
 	in.l.forget(&in.stream)
-	in.giveUp(parseFault(payload, apperr.ReachedMaybe, ""))
+	in.lose(parseFault(payload, apperr.ReachedMaybe, ""))
 }
 
-// giveUp cancels the handler of a call that is no longer on its link.
-func (in *incoming) giveUp(err *apperr.Error) {
-	in.cancel(err)
+// lose cancels the handler of a call that is no longer on its link.
+func (in *incoming) lose(err *apperr.Error) {
+	in.ctx.Cancel(err)
 	in.stop()
 	in.drop(err)
 }
@@ -46,22 +65,17 @@ func (in *incoming) reject(cause error) {
 		Reason: apperr.ProtocolError, What: "the request cannot be passed on", Cause: cause.Error(),
 	}
 	in.refuse(e)
-	in.giveUp(e)
+	in.lose(e)
 }
 
 // run hands the call to the handler and sends the answer.
-func (in *incoming) run(ctx context.Context, head callHead) {
-	defer in.cancel(nil)
-	if head.timeLeft > 0 {
-		limited, stop := context.WithDeadline(ctx, in.began.Add(head.timeLeft))
-		defer stop()
-		ctx = limited
-	}
-	in.answer(ctx, head.call)
-	in.drop(io.ErrClosedPipe)
+func (in *incoming) run() {
+	in.handle()
+	in.ctx.Cancel(nil)
+	in.giveUp(io.ErrClosedPipe)
 }
 
-func (in *incoming) answer(ctx context.Context, c *invoke.Call) {
+func (in *incoming) handle() {
 	defer func() {
 		// One call's bug must not end the app beside it.
 		if p := recover(); p != nil {
@@ -69,12 +83,13 @@ func (in *incoming) answer(ctx context.Context, c *invoke.Call) {
 			in.refuse(&apperr.Error{Reason: apperr.Internal, What: fmt.Sprintf("internal: %v", p)})
 		}
 	}()
+	c := &in.call
 	c.Caller = in.sv.caller
 	c.Informational = in.inform
 	c.Reached = in.tellReached
-	answer, err := in.sv.handler.Serve(ctx, c)
+	answer, err := in.sv.handler.Serve(in.ctx, c)
 	if err != nil {
-		in.refuse(faultOf(err))
+		in.refuse(faultOf(in.ctx, err))
 		return
 	}
 	defer func() { _ = answer.Body.Close() }() // its end has been reported
@@ -92,6 +107,10 @@ func (in *incoming) refuse(e *apperr.Error) {
 	k := kindReset
 	if e.Reached == apperr.ReachedNo {
 		k = kindRefused
+	} else {
+		in.l.mu.Lock()
+		in.tellLocked(time.Now())
+		in.l.mu.Unlock()
 	}
 	in.l.cancel(&in.stream, k, encodeFault(e))
 }
@@ -105,24 +124,88 @@ func (in *incoming) inform(status int, fields invoke.Fields) error {
 	return in.l.send(&in.stream, kindInfo, payload)
 }
 
+// tellReached notes that the app has been given the call. The answer's head
+// tells the caller, or the link if that is long in coming.
 func (in *incoming) tellReached() {
-	if !in.reached.Swap(true) {
-		held := binary.AppendUvarint(nil, micros(time.Since(in.began)))
-		in.l.lazily(kindReached, in.id, held)
+	if in.reached.Load() == 0 {
+		in.reached.Store(1 + int64(micros(time.Since(in.began)))) //nolint:gosec // a time of this process
+		in.sv.lookAgain()
 	}
 }
 
-// sendHead sends the final head, or refuses the call because it is too large.
-func (in *incoming) sendHead(a *invoke.Answer) bool {
-	head := answerHead{status: a.Status, major: a.Major, length: a.Length, fields: a.Fields}
-	payload := head.append(make([]byte, 0, head.size()))
-	if len(payload) > maxHead {
-		in.refuse(&apperr.Error{
-			Reason: apperr.HeadTooLarge, Hop: apperr.HopApp, What: "the answer's head is too large", Cause: sized(len(payload)),
-		})
+// heldFor is how long the call was kept before its app had it.
+func (in *incoming) heldFor() (held time.Duration, reached bool) {
+	n := in.reached.Load()
+	return time.Duration(n-1) * time.Microsecond, n > 0
+}
+
+// tellLocked queues the news that the app has been reached, if that was before
+// the time and the caller has not heard. It reports whether there is some left
+// to be told. The link's mutex is held.
+func (in *incoming) tellLocked(before time.Time) (left bool) {
+	held, reached := in.heldFor()
+	switch {
+	case !reached || in.told:
+		return false
+	case in.began.Add(held).After(before):
+		return true
+	case len(in.l.out.buf) <= flood && in.l.streams[in.id] == &in.stream:
+		var b [binary.MaxVarintLen64]byte
+		in.l.queue(kindReached, in.id, binary.AppendUvarint(b[:0], micros(held)))
+	}
+	in.told = true
+	return false
+}
+
+// head is the final head of an answer.
+func (in *incoming) head(a *invoke.Answer) answerHead {
+	h := answerHead{status: a.Status, major: a.Major, length: a.Length, fields: a.Fields, phrase: a.Phrase}
+	h.held, h.reached = in.heldFor()
+	return h
+}
+
+// sendHead sends the final head, and with it all of the answer if that is there
+// and small. The call is refused if its head is too large. more is true if a
+// body or a tunnel follows.
+func (in *incoming) sendHead(a *invoke.Answer) (more bool) {
+	head := in.head(a)
+	size := head.size()
+	if size > maxHead {
+		if size = len(head.append(nil)); size > maxHead {
+			in.refuse(&apperr.Error{
+				Reason: apperr.HeadTooLarge, Hop: apperr.HopApp, What: "the answer's head is too large", Cause: sized(size),
+			})
+			return false
+		}
+	}
+	rest, trailers, whole := []byte(nil), invoke.Fields(nil), false
+	if a.Status != 101 {
+		rest, trailers, whole = invoke.Complete(a.Body)
+	}
+	l := in.l
+	l.mu.Lock()
+	if err := l.admit(headerSize+size, &in.stream); err != nil {
+		l.mu.Unlock()
+		return false // the caller has gone: nobody to tell
+	}
+	if l.streams[in.id] != &in.stream {
+		l.out.letIn()
+		l.mu.Unlock()
 		return false
 	}
-	return in.l.send(&in.stream, kindHead, payload) == nil
+	k := kindHead
+	if whole && len(rest) == 0 && len(trailers) == 0 {
+		k |= flagEnd
+	}
+	frame := l.out.open(k, in.id)
+	l.out.buf = head.append(l.out.buf)
+	l.out.close(frame)
+	in.told = true
+	if whole = k&flagEnd != 0 || whole && l.queueWhole(&in.stream, rest, trailers); whole {
+		l.forgetLocked(&in.stream) // before the caller can know, so that it may begin another at once
+	}
+	l.unlockAndWrite()
+	return !whole
 }
 
 // relay sends an answer.
@@ -152,15 +235,15 @@ func (in *incoming) pump(body io.Reader) bool {
 		case err == io.EOF:
 			return true
 		case err != nil:
-			in.refuse(answerBroken(err))
+			in.refuse(answerBroken(in.ctx, err))
 			return false
 		}
 	}
 }
 
 // answerBroken is the error of an answer that ended early.
-func answerBroken(err error) *apperr.Error {
-	e := *faultOf(err)
+func answerBroken(ctx context.Context, err error) *apperr.Error {
+	e := *faultOf(ctx, err)
 	e.Reached = apperr.ReachedMaybe
 	if e.Reason == apperr.Internal {
 		e.Reason, e.What, e.Cause = apperr.AppGone, "the app's answer ended early", err.Error()
@@ -213,17 +296,28 @@ type requestBody struct{ in *incoming }
 func (b *requestBody) Read(p []byte) (int, error) {
 	if b.in.expect && !b.in.asked.Swap(true) {
 		_ = b.in.l.control(kindContinue, b.in.id, nil) // the link has ended: read says so
+		b.in.l.push()
 	}
 	return b.in.read(p)
 }
 
 func (b *requestBody) Trailers() invoke.Fields { return b.in.in.behind() }
 
+// Whole is the rest of the body, if it has all come and nothing follows it.
+func (b *requestBody) Whole() ([]byte, bool) {
+	rest, trailers, ok := b.Complete()
+	return rest, ok && len(trailers) == 0
+}
+
+// Complete is the rest of the body and what follows it, if all of it has come.
+func (b *requestBody) Complete() ([]byte, invoke.Fields, bool) { return b.in.in.whole() }
+
 // Close tells the caller that no more is wanted.
 func (b *requestBody) Close() error {
 	if !b.in.in.isEnded() && b.in.l.stream(b.in.id) == &b.in.stream {
 		_ = b.in.l.control(kindStop, b.in.id, nil) // the link has ended: nobody sends
+		b.in.l.push()
 	}
-	b.in.drop(io.ErrClosedPipe)
+	b.in.giveUp(io.ErrClosedPipe)
 	return nil
 }

@@ -140,7 +140,7 @@ func TestALinkIsReplacedBeforeALeafExpiresAndCutWhenItHas(t *testing.T) {
 	// Leaves are not made for less than minutes: what expires is what we say
 	// of our own.
 	var expires atomic.Pointer[time.Time]
-	end := time.Now().Add(1500 * time.Millisecond)
+	end := time.Now().Add(3 * time.Second)
 	expires.Store(&end)
 	ln := w.listen()
 	conns := make(chan net.Conn, 4)

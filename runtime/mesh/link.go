@@ -27,14 +27,15 @@ type role interface {
 // A link is one connection to a peer and the calls on it. One goroutine reads,
 // one writes, one watches; none of them ever waits for a call.
 type link struct {
-	conn net.Conn
+	conn net.Conn // TLS, on sock
+	sock *socket
 	role role
-	wake chan struct{} // capacity 1: the writer has something to do
+	wake chan struct{} // capacity 1: the link's writer has something to do
 	kick chan struct{} // capacity 1: the watcher has something to watch
 	done chan struct{} // closed when the link has ended
 
 	awake    atomic.Bool   // the watcher looks each tick
-	received atomic.Uint64 // frames read
+	received atomic.Uint64 // reads that brought something
 	held     atomic.Int64  // bytes received and not given back
 	back     atomic.Int64  // of them, those to be given back with the next portion
 
@@ -42,8 +43,12 @@ type link struct {
 	// is never.
 	until, expires time.Time
 
+	due *stream // has news to be told of; the reader's
+
 	mu      sync.Mutex // guards what follows
 	err     error      // why the link has ended
+	broken  error      // why nothing can be written
+	writer  writer     // who writes
 	out     outbox
 	streams map[uint32]*stream
 	sent    int       // bytes sent and not given back
@@ -52,12 +57,13 @@ type link struct {
 	last    uint32    // the highest call so far
 	leaving bool      // no new calls
 	parting bool      // the writer closes the connection when all is written
-	lazy    *time.Timer
 }
 
-func newLink(conn net.Conn, r role) *link {
+// newLink makes a link of a connection whose handshake has been made on sock.
+func newLink(conn net.Conn, sock *socket, r role) *link {
+	sock.joined = true
 	return &link{
-		conn: conn, role: r,
+		conn: conn, sock: sock, role: r,
 		wake: make(chan struct{}, 1), kick: make(chan struct{}, 1), done: make(chan struct{}),
 		streams: map[uint32]*stream{},
 	}
@@ -69,32 +75,66 @@ func (l *link) run(fr *frameReader) {
 	var wg sync.WaitGroup
 	wg.Go(l.write)
 	wg.Go(l.watch)
-	l.end(l.read(fr), nil)
+	err := l.read(fr)
+	l.tell(nil)
+	l.end(err, nil)
 	wg.Wait()
-	l.mu.Lock()
-	if l.lazy != nil {
-		l.lazy.Stop()
-	}
-	l.mu.Unlock()
 }
 
 // read handles what comes, until the connection ends or the peer breaks the
 // protocol.
 func (l *link) read(fr *frameReader) error {
 	for {
-		h, payload, err := fr.next()
-		if err == nil {
-			l.received.Add(1)
+		h, payload, ok, err := fr.next()
+		if ok {
 			err = l.frame(h, payload)
 		}
-		if v, ok := errors.AsType[*violation](err); ok {
+		if v, broke := errors.AsType[*violation](err); broke {
 			l.end(v, appendFrame(nil, kindAbort, 0, []byte(clip(v.what))))
 			return v
+		}
+		if err == nil && !ok {
+			err = l.receive(fr)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// receive waits for bytes of the next frame.
+func (l *link) receive(fr *frameReader) error {
+	err := fr.more()
+	if err != (dry{}) { //nolint:errorlint // never wrapped
+		return err
+	}
+	l.settle()
+	fr.rest()
+	if err := l.sock.fill(); err != nil {
+		return err
+	}
+	l.received.Add(1)
+	return nil
+}
+
+// settle does what was put off until all that has come was handled: a call
+// that has its head and its body by now is told once, and what the reader has
+// to say goes out with what it brings about.
+func (l *link) settle() {
+	l.tell(nil)
+	l.push()
+}
+
+// tell notes that there is news for s, of which its reader will be told with
+// what comes next for it. The reader calls it.
+func (l *link) tell(s *stream) {
+	if l.due == s {
+		return
+	}
+	if l.due != nil {
+		l.due.end.wake()
+	}
+	l.due = s
 }
 
 func (l *link) frame(h header, payload []byte) error {
@@ -136,8 +176,12 @@ func (l *link) frame(h header, payload []byte) error {
 
 func (l *link) data(h header, payload []byte) error {
 	n := len(payload)
-	if l.held.Add(int64(n)) > linkWindow {
+	held := l.held.Add(int64(n))
+	if held > linkWindow {
 		return violated("more data than the link's window")
+	}
+	if held > crowd && held-int64(n) <= crowd {
+		l.collect()
 	}
 	s := l.stream(h.call)
 	if s == nil {
@@ -151,13 +195,15 @@ func (l *link) data(h header, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	if unread > 0 {
-		if err := l.giveBack(unread); err != nil {
-			return err
-		}
+	if err := l.giveBack(unread); err != nil {
+		return err
 	}
+	l.tell(s)
 	if h.end {
 		return s.ended(nil)
+	}
+	if n > smallPiece {
+		l.tell(nil) // a long body is read while it comes
 	}
 	return nil
 }
@@ -198,8 +244,9 @@ func (l *link) end(err error, last []byte) {
 	clear(l.streams)
 	taken := l.out.taken
 	close(l.done)
+	l.sock.hurry()
+	l.signal()
 	l.mu.Unlock()
-	_ = l.conn.SetWriteDeadline(time.Now().Add(partingTime)) // a closed one has none
 	for _, s := range lost {
 		l.role.lost(s, err, s.start >= taken)
 	}
@@ -253,21 +300,54 @@ func (l *link) cause() error {
 	return l.err
 }
 
-// giveBack notes that n bytes of calls that are over are free again.
+// giveBack notes that n bytes of calls that are over are free again. It is the
+// reader's.
 func (l *link) giveBack(n int) error {
-	if n == 0 || l.back.Add(int64(n)) < 2*largePortion {
+	if !l.isPortion(n) {
 		return nil
 	}
 	return l.window(0, int(l.back.Swap(0)))
 }
 
-// window tells the peer that n bytes have been consumed.
+// release is giveBack for everybody else.
+func (l *link) release(n int) {
+	if l.isPortion(n) {
+		_ = l.window(0, int(l.back.Swap(0))) // the link has ended: nobody wants them
+		l.push()
+	}
+}
+
+// isPortion adds n to what is to be given back and reports whether that is
+// worth a frame.
+func (l *link) isPortion(n int) bool { return n > 0 && l.back.Add(int64(n)) >= 2*largePortion }
+
+// collect gives back what calls have consumed and kept for a larger portion.
+// It is called when the link becomes crowded.
+func (l *link) collect() {
+	l.mu.Lock()
+	streams := make([]*stream, 0, len(l.streams))
+	for _, s := range l.streams {
+		streams = append(streams, s)
+	}
+	l.mu.Unlock()
+	for _, s := range streams {
+		_ = l.window(s.id, s.in.portion()) // the link has ended: nobody wants it
+	}
+}
+
+// isCrowded reports whether calls have to give back early, because what is left
+// of the link's window may not be enough for a share.
+func (l *link) isCrowded() bool { return l.held.Load() > crowd }
+
+// window tells the peer that n bytes have been consumed. It is for push to see
+// that it is written.
 func (l *link) window(call uint32, n int) error {
 	if n == 0 {
 		return nil
 	}
 	l.held.Add(int64(-n))
-	return l.control(kindWindow, call, binary.AppendUvarint(nil, uint64(n))) //nolint:gosec // not negative
+	var b [binary.MaxVarintLen64]byte
+	return l.control(kindWindow, call, binary.AppendUvarint(b[:0], uint64(n))) //nolint:gosec // not negative
 }
 
 // isUsable reports whether the link takes a new call.

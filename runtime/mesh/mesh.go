@@ -14,8 +14,8 @@ const ALPN = "pillion/1"
 // The revisions of the protocol this code speaks. Both sides use the highest
 // they share.
 const (
-	oldestRevision = 1
-	newestRevision = 1
+	oldestRevision = 2
+	newestRevision = 2
 )
 
 // The limits of docs/limits.md.

@@ -8,25 +8,35 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
 // An outgoing is the caller's side of a call. One goroutine waits for the
-// answer and then reads it, one may read the call's body, and the link's reader
-// reports what comes.
+// answer and then reads it, one reads the call's body unless that is there as a
+// whole, and the link's reader reports what comes. All of the call that outlives
+// Send is in it, in one piece of memory.
 type outgoing struct {
 	stream
-	c    *client
-	call *invoke.Call
-	news chan struct{} // capacity 1: something for Send
-	cont chan struct{} // closed when the peer wants the body; nil if it need not say so
-	// unwatch ends the watching of the call's context.
-	unwatch func() bool
+	c       *client
+	call    *invoke.Call
+	began   time.Time
+	cont    chan struct{}   // closed when the peer wants the body; nil if it need not say so
+	ctx     context.Context //nolint:containedctx // an outgoing is one call's
+	watch   callctx.Watch   // of ctx
+	whole   bool            // the body has gone with the head
+	body    answerBody
+	answer  invoke.Answer
+	guarded progress
+}
 
-	state    sync.Mutex // guards what follows; taken before the link's mutex
+// progress is how far an answer has come. The inbox's mutex guards it.
+type progress struct {
+	fresh    bool // there is news for Send
 	infos    []answerHead
 	infoSize int
 	head     *answerHead
+	final    answerHead // what head points to
 	tunnel   bool
 	over     [2]bool // of a tunnel: our direction, the peer's
 	reached  bool
@@ -45,10 +55,7 @@ func (o *outgoing) frame(h header, payload []byte) error {
 		if err != nil {
 			return violated("reached: %v", err)
 		}
-		o.state.Lock()
-		o.reached, o.held = true, duration(held)
-		o.state.Unlock()
-		o.tell()
+		o.note(func(p *progress) { p.reached, p.held = true, duration(held) })
 	case kindRefused:
 		o.leave()
 		o.fail(parseFault(payload, invoke.Evidence{Refused: true}.Reached(), o.c.greeting.instance))
@@ -60,13 +67,26 @@ func (o *outgoing) frame(h header, payload []byte) error {
 	return nil
 }
 
+// note changes what is known of the answer, which Send is told with what comes
+// next. The reader calls it.
+func (o *outgoing) note(change func(p *progress)) {
+	o.in.mu.Lock()
+	change(&o.guarded)
+	o.guarded.fresh = true
+	o.in.mu.Unlock()
+	o.l.tell(&o.stream)
+}
+
+// wake tells whoever waits for the answer.
+func (o *outgoing) wake() { o.in.wake() }
+
 // answered takes a head.
 func (o *outgoing) answered(h header, payload []byte) error {
 	head, err := parseAnswerHead(payload)
 	if err != nil {
 		return violated("head: %v", err)
 	}
-	if err := checkFields(head.fields); err != nil {
+	if err := head.check(); err != nil {
 		o.reject(err)
 		return nil
 	}
@@ -74,46 +94,49 @@ func (o *outgoing) answered(h header, payload []byte) error {
 		o.inform(head, len(payload))
 		return nil
 	}
-	o.state.Lock()
-	twice := o.head != nil
-	o.head = &head
-	o.tunnel = head.status == 101
-	o.state.Unlock()
+	twice := false
+	o.note(func(p *progress) {
+		twice = p.head != nil
+		p.final = head
+		p.head = &p.final
+		p.tunnel = head.status == 101
+		if head.reached && !p.reached {
+			p.reached, p.held = true, head.held
+		}
+	})
 	if twice {
 		return violated("two heads for one call")
 	}
 	if h.end {
 		return o.ended(nil)
 	}
-	o.tell()
 	return nil
 }
 
 // inform keeps a 1xx for Send, as many as there is room for.
 func (o *outgoing) inform(head answerHead, size int) {
-	o.state.Lock()
-	if len(o.infos) < maxInfos && o.infoSize+size <= maxHead {
-		o.infos = append(o.infos, head)
-		o.infoSize += size
-	}
-	o.state.Unlock()
-	o.tell()
+	o.note(func(p *progress) {
+		if len(p.infos) < maxInfos && p.infoSize+size <= maxHead {
+			p.infos = append(p.infos, head)
+			p.infoSize += size
+		}
+	})
 }
 
 // received is called when the answer is complete. Nothing more is sent then,
 // unless it is a tunnel whose other direction goes on. A call counts as open
 // until its answer has been read: it takes its part of the link's window.
 func (o *outgoing) received() error {
-	o.state.Lock()
-	headless := o.head == nil
-	o.state.Unlock()
+	o.in.mu.Lock()
+	headless := o.guarded.head == nil
+	over := o.guarded.isOver(theirs)
+	o.in.mu.Unlock()
 	if headless {
 		return violated("an answer without a head")
 	}
-	if o.isOver(theirs) {
+	if over {
 		o.stop()
 	}
-	o.tell()
 	return nil
 }
 
@@ -131,11 +154,15 @@ const (
 )
 
 // isOver notes that a direction has ended, and reports whether the call has.
+func (p *progress) isOver(direction int) bool {
+	p.over[direction] = true
+	return !p.tunnel || p.over[ours] && p.over[theirs]
+}
+
 func (o *outgoing) isOver(direction int) bool {
-	o.state.Lock()
-	defer o.state.Unlock()
-	o.over[direction] = true
-	return !o.tunnel || o.over[ours] && o.over[theirs]
+	o.in.mu.Lock()
+	defer o.in.mu.Unlock()
+	return o.guarded.isOver(direction)
 }
 
 // reset is called when the peer has given the call up.
@@ -147,14 +174,19 @@ func (o *outgoing) reset(payload []byte) {
 // fail ends a call that is no longer on its link. What has come of an answer
 // stays readable.
 func (o *outgoing) fail(err *apperr.Error) {
-	o.state.Lock()
-	if o.failed == nil {
-		o.failed = err
-	}
-	o.state.Unlock()
+	o.failed(err, false)
 	o.stop()
 	o.in.fail(err)
-	o.tell()
+}
+
+// failed notes why the call has failed, if it is the first to know.
+func (o *outgoing) failed(err *apperr.Error, own bool) {
+	o.in.mu.Lock()
+	defer o.in.mu.Unlock()
+	if o.guarded.failed == nil {
+		o.guarded.failed, o.guarded.own = err, own
+	}
+	o.guarded.fresh = true
 }
 
 // reject gives up a call because of what its peer sent.
@@ -171,29 +203,17 @@ func (o *outgoing) abandon(err *apperr.Error) {
 	o.c.cancel(&o.stream, kindReset, encodeFault(err))
 	o.stop()
 	o.c.freed()
-	o.state.Lock()
-	if o.failed == nil {
-		o.failed, o.own = err, true
-	}
-	o.state.Unlock()
+	o.failed(err, true)
 	o.drop(err)
-	o.tell()
 }
 
 // goOn lets the body be sent.
 func (o *outgoing) goOn() {
-	o.state.Lock()
-	defer o.state.Unlock()
-	if o.cont != nil && !o.wanted {
-		o.wanted = true
+	o.in.mu.Lock()
+	defer o.in.mu.Unlock()
+	if o.cont != nil && !o.guarded.wanted {
+		o.guarded.wanted = true
 		close(o.cont)
-	}
-}
-
-func (o *outgoing) tell() {
-	select {
-	case o.news <- struct{}{}:
-	default:
 	}
 }
 
@@ -213,17 +233,21 @@ func (n *news) isFailure() bool { return n.failed != nil && (n.own || n.head == 
 
 // next waits for news.
 func (o *outgoing) next() news {
-	<-o.news
-	o.state.Lock()
-	defer o.state.Unlock()
-	n := news{o.infos, o.head, o.failed, o.own, o.reached, o.held}
-	o.infos, o.infoSize = nil, 0
+	o.in.mu.Lock()
+	defer o.in.mu.Unlock()
+	p := &o.guarded
+	for !p.fresh {
+		o.in.more.Wait()
+	}
+	p.fresh = false
+	n := news{p.infos, p.head, p.failed, p.own, p.reached, p.held}
+	p.infos, p.infoSize = nil, 0
 	return n
 }
 
 // await waits for the head, passing on what comes before it.
 func (o *outgoing) await() (*answerHead, *apperr.Error) {
-	sent := time.Now()
+	sent := o.began
 	handed := false
 	for {
 		n := o.next()
@@ -255,7 +279,7 @@ func (o *outgoing) answeredAfter(d time.Duration) {
 // handed notes that the app has been given the call, and returns since when.
 func (o *outgoing) handed(sent time.Time, held time.Duration) time.Time {
 	if t := o.call.Timing; t != nil {
-		// The frame may have travelled with the answer: when it came says
+		// The news may have travelled with the answer: when it came says
 		// nothing of when the app got the call.
 		held = min(held, time.Since(sent)).Truncate(time.Millisecond)
 		t.Held += held
@@ -292,7 +316,7 @@ func (o *outgoing) upload() {
 	if o.cont != nil {
 		select {
 		case <-o.cont:
-		case <-o.done:
+		case <-o.Done():
 			return
 		}
 	}
@@ -335,9 +359,7 @@ func sized(n int) string {
 	return fmt.Sprintf("%d bytes where %d is the limit", n, maxHead)
 }
 
-// watched gives the call up when ctx ends.
-func (o *outgoing) watched(ctx context.Context) {
-	o.unwatch = context.AfterFunc(ctx, func() {
-		o.abandon(given(ctx, o.c.name.app, invoke.Evidence{}))
-	})
+// ctxEnded gives the call up.
+func (o *outgoing) ctxEnded() {
+	o.abandon(given(o.ctx, o.c.name.app, invoke.Evidence{}))
 }

@@ -2,13 +2,14 @@ package mesh
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/tls/identity"
 )
@@ -20,16 +21,19 @@ type served struct {
 	calls   sync.WaitGroup // the handlers that run
 	handler invoke.Handler
 	log     *slog.Logger
-	// newContext makes the context of a call.
-	newContext func() (context.Context, context.CancelCauseFunc)
-	running    atomic.Int32
-	greeted    bool // the client has said hello; the reader's
+	values  context.Context //nolint:containedctx // what the calls' contexts are made from
+	running atomic.Int32
+	greeted bool // the client has said hello; the reader's
+
+	looking atomic.Bool // the timer is set
+	look    *time.Timer // for calls that have been reached and not answered
 }
 
-func newServed(ctx context.Context, s *Server, caller identity.ID, conn net.Conn) *served {
-	sv := &served{caller: caller, handler: s.cfg.Handler, log: s.log}
-	sv.newContext = func() (context.Context, context.CancelCauseFunc) { return context.WithCancelCause(ctx) }
-	sv.link = newLink(conn, sv)
+func newServed(ctx context.Context, s *Server, caller identity.ID, conn *tls.Conn, sock *socket) *served {
+	sv := &served{caller: caller, handler: s.cfg.Handler, log: s.log, values: context.WithoutCancel(ctx)}
+	sv.link = newLink(conn, sock, sv)
+	sv.look = time.AfterFunc(time.Hour, sv.tellReached)
+	sv.look.Stop()
 	return sv
 }
 
@@ -60,46 +64,43 @@ func (sv *served) hello(payload []byte) error {
 
 // call takes a call, or says that it does not.
 func (sv *served) call(h header, payload []byte) error {
-	head, err := parseCallHead(payload)
+	in := &incoming{sv: sv, began: time.Now()}
+	in.init(sv.link, in)
+	head, err := parseCallHead(payload, &in.call)
 	if err != nil {
 		return violated("call: %v", err)
 	}
-	ctx, cancel := sv.newContext()
-	in := &incoming{sv: sv, began: time.Now(), expect: head.call.Expect, cancel: cancel}
-	in.init(sv.link, in)
+	in.expect = in.call.Expect
+	var deadline time.Time
+	if head.timeLeft > 0 {
+		deadline = in.began.Add(head.timeLeft)
+	}
+	in.ctx = callctx.New(sv.values, deadline)
 	taken, err := sv.take(in, h)
+	if err == nil && taken {
+		sv.tell(&in.stream)
+		err = sv.prepare(in, h, head)
+	}
 	if err != nil || !taken {
-		cancel(nil)
-		return err
+		in.ctx.Cancel(nil)
 	}
-	if err := sv.prepare(in, h, head); err != nil {
-		cancel(nil)
-		return err
-	}
-	if in.isStopped() { // refused, or lost meanwhile
-		cancel(nil)
-		return nil
-	}
-	sv.running.Add(1)
-	sv.calls.Go(func() {
-		defer sv.running.Add(-1)
-		in.run(ctx, head)
-	})
-	return nil
+	return err
 }
 
 // prepare gives the call its body, or refuses it.
 func (sv *served) prepare(in *incoming, h header, head callHead) error {
+	c := &in.call
 	switch {
 	case h.end:
 		if err := in.ended(nil); err != nil {
 			return err
 		}
-	case head.call.Upgrade == "":
-		head.call.Body = &requestBody{in: in}
+	case c.Upgrade == "":
+		in.body.in = in
+		c.Body = &in.body
 	}
-	if head.call.Body == nil {
-		head.call.Length = 0 // whatever the head says: nothing follows
+	if c.Body == nil {
+		c.Length = 0 // whatever the head says: nothing follows
 	}
 	if err := head.check(); err != nil {
 		in.refuse(&apperr.Error{
@@ -113,6 +114,65 @@ func (sv *served) prepare(in *incoming, h header, head callHead) error {
 		})
 	}
 	return nil
+}
+
+// start runs a call's handler.
+func (sv *served) start(in *incoming) {
+	sv.running.Add(1)
+	sv.calls.Add(1)
+	go sv.serve(in)
+}
+
+func (sv *served) serve(in *incoming) {
+	defer sv.calls.Done()
+	defer sv.running.Add(-1)
+	in.run()
+}
+
+// lazyTime is how long the news that an app has been reached waits for the
+// answer to travel with.
+const lazyTime = 10 * time.Millisecond
+
+// lookAgain sees to it that a call whose answer is long in coming is told of.
+func (sv *served) lookAgain() {
+	if !sv.looking.Swap(true) {
+		sv.look.Reset(lazyTime)
+	}
+}
+
+// tellReached tells the caller of the calls that its app has been given, and
+// that it has not answered since.
+func (sv *served) tellReached() {
+	sv.looking.Store(false) // who is reached from now on sets the timer itself
+	left := false
+	sv.mu.Lock()
+	before := time.Now().Add(-lazyTime)
+	for _, s := range sv.streams {
+		if in, ok := s.end.(*incoming); ok && in.tellLocked(before) {
+			left = true
+		}
+	}
+	left = left && sv.err == nil
+	sv.mu.Unlock()
+	sv.push()
+	if left {
+		sv.lookAgain()
+	}
+}
+
+// cancelCalls ends the calls that are open.
+func (sv *served) cancelCalls(cause error) {
+	sv.mu.Lock()
+	open := make([]*stream, 0, len(sv.streams))
+	for _, s := range sv.streams {
+		open = append(open, s)
+	}
+	sv.mu.Unlock()
+	for _, s := range open {
+		if in, ok := s.end.(*incoming); ok {
+			in.ctx.Cancel(cause)
+		}
+	}
 }
 
 // take registers a call. A leaving link takes none: the caller knows from the
@@ -143,7 +203,7 @@ func (sv *served) lost(s *stream, err error, _ bool) {
 		return
 	}
 	e := &apperr.Error{Reason: apperr.Cancelled, What: "the caller's sidecar went away", Err: err}
-	in.giveUp(e)
+	in.lose(e)
 }
 
 // idle lets the link be: the caller closes it.

@@ -17,8 +17,11 @@ import (
 	"github.com/pillion-dev/pillion/tls/mtls"
 )
 
-// ServerConfig is what a Server is made of. Handler is required.
+// ServerConfig is what a Server is made of. TLS and Handler are required.
 type ServerConfig struct {
+	// TLS is the configuration of the links. It must require the callers'
+	// certificates.
+	TLS *tls.Config
 	// Handler gets the calls, with Caller set from the verified certificate.
 	Handler invoke.Handler
 	// Instance, Version and State are what the greeting says of us.
@@ -61,6 +64,7 @@ func (s *Server) SetState(state discovery.State) {
 	s.mu.Unlock()
 	for _, sv := range s.served() {
 		_ = sv.control(kindState, 0, []byte(state)) // the link has ended, or will
+		sv.push()
 	}
 }
 
@@ -92,8 +96,7 @@ func (s *Server) served() []*served {
 	return all
 }
 
-// Serve takes links from ln, whose connections are TLS with the callers'
-// certificates required, until ctx ends. Then it closes ln, tells the callers,
+// Serve takes links from ln, on whose connections it speaks TLS, until ctx ends. Then it closes ln, tells the callers,
 // cancels the calls that are still open, and returns nil when all of them have
 // ended. Give calls time with Leave, and by ending ctx late. It may be called
 // for several listeners; what ends one ends the links of all.
@@ -109,7 +112,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	})
 	_ = ln.Close() // closed already, or already reporting the first error
 	s.Leave()
-	cancel(&apperr.Error{Reason: apperr.PeerGone, What: "the app's sidecar is stopping", Cause: "it was told to stop before the answer was complete"})
+	stopping := &apperr.Error{Reason: apperr.PeerGone, What: "the app's sidecar is stopping", Cause: "it was told to stop before the answer was complete"}
+	cancel(stopping) // from here on no link begins
+	for _, sv := range s.served() {
+		sv.retire() // a link that began behind Leave
+		sv.cancelCalls(stopping)
+	}
 	s.part(&work)
 	return err
 }
@@ -117,7 +125,6 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 // part waits for the links to end, and makes them.
 func (s *Server) part(work *sync.WaitGroup) {
 	for _, sv := range s.served() {
-		sv.retire() // a link that began behind Leave
 		sv.part()
 	}
 	ended := make(chan struct{})
@@ -176,8 +183,10 @@ func (s *Server) link(ctx context.Context, conn net.Conn) {
 		return
 	}
 	s.log.Debug("link begun", "caller", sv.caller, "address", conn.RemoteAddr())
+	sv.push() // the greeting
 	sv.run(newFrameReader(sv.conn))
 	sv.calls.Wait()
+	sv.look.Stop()
 	s.mu.Lock()
 	delete(s.links, sv)
 	s.mu.Unlock()
@@ -194,10 +203,8 @@ func (s *Server) handshake(ctx context.Context, conn net.Conn) (*served, error) 
 	default:
 		return nil, fmt.Errorf("handshakes in progress: %w", errTooMany)
 	}
-	secure, ok := conn.(*tls.Conn)
-	if !ok {
-		return nil, errors.New("a connection without TLS")
-	}
+	sock := newSocket(conn)
+	secure := tls.Server(sock, s.cfg.TLS)
 	limited, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
 	if err := secure.HandshakeContext(limited); err != nil {
@@ -211,7 +218,7 @@ func (s *Server) handshake(ctx context.Context, conn net.Conn) (*served, error) 
 	if err != nil {
 		return nil, err
 	}
-	sv := newServed(ctx, s, caller, secure)
+	sv := newServed(ctx, s, caller, secure, sock)
 	sv.until, sv.expires = lifetime(cs, s.cfg.Expires, retireAhead/2)
 	return sv, s.begin(ctx, sv)
 }
@@ -246,5 +253,7 @@ func (sv *served) retire() {
 	}
 	sv.leaving = true
 	sv.queue(kindLeaving, 0, binary.AppendUvarint(nil, uint64(sv.last)))
-	sv.signal()
+	if sv.writer == nobody {
+		sv.handOver()
+	}
 }

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -15,17 +16,18 @@ type end interface {
 	reset(payload []byte)
 	// reject ends the call because of what the peer sent.
 	reject(cause error)
+	// wake tells who waits for the call that something has come. The link's
+	// reader calls it, once for all that came together.
+	wake()
 }
 
 // A stream is one call on a link.
 type stream struct {
-	l    *link
-	end  end
-	in   inbox
-	done chan struct{} // closed when nothing more is to be sent
-
-	id   uint32
-	once sync.Once // closes done
+	gate
+	l   *link
+	end end
+	in  inbox
+	id  uint32
 
 	// What follows is guarded by the link's mutex.
 	start   uint64        // where the call begins in what was queued on the link
@@ -38,16 +40,17 @@ type stream struct {
 
 func (s *stream) init(l *link, e end) {
 	s.l, s.end = l, e
-	s.done = make(chan struct{})
-	s.in.ready = make(chan struct{}, 1)
+	s.in.more.L = &s.in.mu
 	s.window = callWindow
 }
 
-// ended notes that the peer's direction has ended with trailers behind it.
+// ended notes that the peer's direction has ended with trailers behind it. The
+// reader calls it.
 func (s *stream) ended(trailers invoke.Fields) error {
 	if err := s.in.end(trailers); err != nil {
 		return err
 	}
+	s.l.tell(s)
 	return s.end.received()
 }
 
@@ -62,39 +65,33 @@ func (s *stream) trailed(trailers invoke.Fields) error {
 	return s.ended(trailers)
 }
 
-// stop ends our sending.
-func (s *stream) stop() { s.once.Do(func() { close(s.done) }) }
-
 // read reads what the peer sends. It waits for the first byte only.
 func (s *stream) read(p []byte) (int, error) {
-	for {
-		n, back, wait, err := s.in.take(p)
-		if back > 0 {
-			s.consumed(back)
-		}
-		if !wait {
-			return n, err
-		}
-		<-s.in.ready
+	in := &s.in
+	in.mu.Lock()
+	n, back, wait, err := in.take(p, s.l)
+	for wait {
+		in.more.Wait()
+		n, back, wait, err = in.take(p, s.l)
 	}
-}
-
-// consumed gives n bytes back to the sender. The link may have ended: then
-// nobody wants them.
-func (s *stream) consumed(n int) {
-	if s.l.stream(s.id) == s {
-		_ = s.l.window(s.id, n)
-		return
+	ended := in.ended
+	in.mu.Unlock()
+	switch {
+	case back == 0:
+	case ended: // the call needs them no more, the link does
+		s.l.release(back)
+	default:
+		_ = s.l.window(s.id, back) // the link has ended: nobody wants them
+		s.l.push()
 	}
-	_ = s.l.giveBack(n)
+	return n, err
 }
 
 // drop makes every read end with err and gives back what nobody will read.
-func (s *stream) drop(err error) {
-	if n := s.in.shut(err); n > 0 {
-		_ = s.l.giveBack(n) // the link has ended: nobody wants it
-	}
-}
+func (s *stream) drop(err error) { s.l.release(s.in.shut(err)) }
+
+// giveUp is drop by who lent what has come, when nobody holds it any more.
+func (s *stream) giveUp(err error) { s.l.release(s.in.giveUp(err)) }
 
 // lastFrame is the frame that ends our direction, with the trailers.
 func lastFrame(trailers invoke.Fields) (kind, []byte) {
@@ -110,11 +107,34 @@ func (s *stream) finish(trailers invoke.Fields) error {
 	return s.l.send(s, k, payload)
 }
 
-func (s *stream) isStopped() bool {
-	select {
-	case <-s.done:
-		return true
-	default:
-		return false
+// A gate is shut when nothing more of a call is to be sent.
+type gate struct {
+	isShut atomic.Bool
+
+	mu   sync.Mutex    // guards what follows
+	done chan struct{} // nil as long as nobody waits for it
+}
+
+// stop ends our sending.
+func (g *gate) stop() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.isShut.Swap(true) && g.done != nil {
+		close(g.done)
 	}
 }
+
+// Done is closed when nothing more is to be sent.
+func (g *gate) Done() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.done == nil {
+		g.done = make(chan struct{})
+		if g.isShut.Load() {
+			close(g.done)
+		}
+	}
+	return g.done
+}
+
+func (g *gate) isStopped() bool { return g.isShut.Load() }

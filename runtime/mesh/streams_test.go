@@ -217,8 +217,9 @@ func TestAnAnswerGivenUpIsCancelledAtTheCallee(t *testing.T) {
 func TestABodyThatBreaksEndsTheCallOnBothSides(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	ended := make(chan error, 1)
+	entered, ended := make(chan struct{}), make(chan error, 1)
 	s := w.serve(func(_ context.Context, c *invoke.Call) (*invoke.Answer, error) {
+		close(entered)
 		_, err := io.ReadAll(c.Body)
 		ended <- err
 		return nil, apperr.From(err)
@@ -226,6 +227,7 @@ func TestABodyThatBreaksEndsTheCallOnBothSides(t *testing.T) {
 	body, write := newPipe()
 	go func() {
 		_, _ = write.Write([]byte("part"))
+		<-entered
 		_ = write.CloseWithError(errors.New("the client went away"))
 	}()
 	c := call("")

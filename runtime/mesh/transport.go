@@ -14,6 +14,7 @@ import (
 
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/tls/identity"
 )
@@ -131,11 +132,7 @@ func (t *Transport) Send(ctx context.Context, to discovery.Endpoint, want identi
 }
 
 func (t *Transport) attempt(ctx context.Context, to discovery.Endpoint, want identity.ID, c *invoke.Call) (*invoke.Answer, error) {
-	sent := *c
-	if sent.Body != nil {
-		sent.Upgrade = "" // RFC 9110 §7.8 allows it, and a tunnel's first bytes would follow a body's last
-	}
-	head := callHead{call: &sent, target: discovery.Key{Namespace: want.Namespace(), App: want.App()}}
+	head := callHead{call: c, target: discovery.Key{Namespace: want.Namespace(), App: want.App()}}
 	for {
 		l, err := t.link(ctx, to, want, c.Timing)
 		if err != nil {
@@ -145,10 +142,10 @@ func (t *Transport) attempt(ctx context.Context, to discovery.Endpoint, want ide
 		if head.timeLeft, failed = timeLeft(ctx, want.App()); failed != nil {
 			return nil, failed
 		}
-		o := newOutgoing(l, c)
+		o := newOutgoing(ctx, l, c)
 		switch err := l.start(ctx, o, head); {
 		case err == nil:
-			return t.carry(ctx, o, to)
+			return o.carry(to)
 		case !errors.Is(err, errUnused):
 			return nil, err
 		}
@@ -169,8 +166,8 @@ func timeLeft(ctx context.Context, app string) (time.Duration, *apperr.Error) {
 	return min(max(time.Until(deadline), time.Microsecond), maxTimeLeft), nil
 }
 
-func newOutgoing(l *client, c *invoke.Call) *outgoing {
-	o := &outgoing{c: l, call: c, news: make(chan struct{}, 1)}
+func newOutgoing(ctx context.Context, l *client, c *invoke.Call) *outgoing {
+	o := &outgoing{c: l, call: c, ctx: ctx, began: time.Now()}
 	o.init(l.link, o)
 	if c.Expect && c.Body != nil {
 		o.cont = make(chan struct{})
@@ -179,17 +176,17 @@ func newOutgoing(l *client, c *invoke.Call) *outgoing {
 }
 
 // carry waits for the answer to a call that has begun.
-func (t *Transport) carry(ctx context.Context, o *outgoing, to discovery.Endpoint) (*invoke.Answer, error) {
-	o.watched(ctx)
-	if o.call.Body != nil {
+func (o *outgoing) carry(to discovery.Endpoint) (*invoke.Answer, error) {
+	o.watch = callctx.OnEnd(o.ctx, o.ctxEnded)
+	if o.call.Body != nil && !o.whole {
 		go o.upload() // the link waits for it
 	}
 	head, failed := o.await()
 	if failed != nil {
-		o.unwatch()
+		o.watch.Stop()
 		return nil, failed
 	}
-	return o.answer(head, to), nil
+	return o.answerOf(head, to), nil
 }
 
 // link returns a link to the instance that takes a call, waiting for one to be

@@ -71,6 +71,7 @@ func (w *watcher) look() bool {
 		return false
 	case w.silent == quietTicks:
 		_ = l.control(kindPing, 0, nil) // the link has ended, or it floods: found below
+		l.push()
 	}
 	return true
 }
@@ -94,4 +95,17 @@ func (w *watcher) next() time.Duration {
 		}
 	}
 	return next
+}
+
+// trim lets go of the buffers of a link that is idle.
+func (l *link) trim() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.out.buf) == 0 {
+		l.out.buf = nil
+	}
+	l.out.spare = nil
+	if l.writer == nobody {
+		l.sock.trim()
+	}
 }

@@ -79,6 +79,9 @@ func (d *decoder) str() string {
 	return s
 }
 
+// spareFields is room for what the stages of a call add to its fields.
+const spareFields = 8
+
 func (d *decoder) fields() invoke.Fields {
 	n := d.uvarint()
 	// A field takes two bytes at least.
@@ -89,7 +92,7 @@ func (d *decoder) fields() invoke.Fields {
 	if n == 0 {
 		return nil
 	}
-	fields := make(invoke.Fields, 0, n)
+	fields := make(invoke.Fields, 0, n+spareFields)
 	for range n {
 		fields = append(fields, invoke.Field{Name: d.str(), Value: d.str()})
 	}

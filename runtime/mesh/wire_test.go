@@ -30,7 +30,7 @@ func FuzzCallHead(f *testing.F) {
 	f.Add(callHead{call: &invoke.Call{Length: -1}}.append(nil))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		h, err := parseCallHead(payload)
+		h, err := parseCallHead(payload, &invoke.Call{})
 		if err != nil {
 			t.Skip()
 		}
@@ -38,7 +38,7 @@ func FuzzCallHead(f *testing.F) {
 		if len(encoded) > h.size() {
 			t.Errorf("%d bytes where size says %d", len(encoded), h.size())
 		}
-		again, err := parseCallHead(encoded)
+		again, err := parseCallHead(encoded, &invoke.Call{})
 		if err != nil {
 			t.Fatalf("what was encoded does not decode: %v", err)
 		}
@@ -58,7 +58,8 @@ func FuzzCallHead(f *testing.F) {
 }
 
 func FuzzAnswerHead(f *testing.F) {
-	f.Add(answerHead{status: 200, major: 1, length: 12, fields: invoke.Fields{{Name: "Set-Cookie", Value: "a=b"}, {Name: "Set-Cookie", Value: "c"}}}.append(nil))
+	f.Add((&answerHead{status: 200, major: 1, length: 12, fields: invoke.Fields{{Name: "Set-Cookie", Value: "a=b"}, {Name: "Set-Cookie", Value: "c"}}}).append(nil))
+	f.Add((&answerHead{status: 404, major: 1, length: -1, phrase: "Nobody Home", reached: true, held: time.Second}).append(nil))
 	f.Add([]byte{100, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		h, err := parseAnswerHead(payload)
@@ -136,7 +137,7 @@ func frames(r io.Reader) ([]byte, error) {
 	fr := newFrameReader(r)
 	var b []byte
 	for {
-		h, payload, err := fr.next()
+		h, payload, err := fr.read()
 		if errors.Is(err, io.EOF) {
 			return b, nil
 		}
@@ -178,7 +179,8 @@ func TestAnErrorThatIsTooLargeIsCutToWhatAFrameHolds(t *testing.T) {
 // An inbox holds little more memory than bytes, however they come.
 func TestAnInboxIsNotInflatedByCrumbs(t *testing.T) {
 	t.Parallel()
-	in := &inbox{ready: make(chan struct{}, 1)}
+	in := &inbox{}
+	in.more.L = &in.mu
 	for range callWindow {
 		if _, err := in.put([]byte{'x'}); err != nil {
 			t.Fatal(err)

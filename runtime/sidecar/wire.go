@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -182,17 +181,13 @@ func (s *sidecar) wire(context.Context) error {
 		s.taps.Attach(apiLog{s})
 		stages = append(stages, s.logPeers)
 	}
+	labels := labelsOf(tlsKey(s.place), own)
 	s.server = mesh.NewServer(mesh.ServerConfig{
+		TLS:     s.workload.Server(mtls.ServerOptions{Labels: labels, NextProtos: []string{mesh.ALPN}}),
 		Handler: callee, Instance: s.registration.Entry().ID,
 		Version: buildinfo.Version(), State: discovery.Starting, Logger: s.log,
 		Expires: func() time.Time { return s.workload.Leaf().NotAfter },
 	})
-	labels := labelsOf(tlsKey(s.place), own)
-	speak := s.workload.Server(mtls.ServerOptions{Labels: labels, NextProtos: []string{mesh.ALPN}})
-	s.meshLn = tlsListener{s.meshLn, speak}
-	if s.meshSocket != nil {
-		s.meshSocket = tlsListener{s.meshSocket, speak}
-	}
 	s.net, err = newNetwork(networkOptions{
 		cfg: s.cfg, place: s.place, workload: s.workload, local: callee, stages: stages, taps: &s.taps, log: s.log,
 		warn: func(problem string) { s.say(Notice{Kind: Warning, Text: problem}) },
@@ -233,19 +228,4 @@ func (s *sidecar) launch(ctx context.Context) error {
 	}
 	pid := s.process.PID()
 	return s.registration.Update(func(e *rundir.Entry) { e.AppPID = pid })
-}
-
-// tlsListener is a listener whose connections speak TLS as cfg says. The
-// handshake is the mesh server's to make, in its own time.
-type tlsListener struct {
-	net.Listener
-	cfg *tls.Config
-}
-
-func (l tlsListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return tls.Server(conn, l.cfg), nil
 }

@@ -1,0 +1,227 @@
+package mesh
+
+import (
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// readSize is how much a socket takes from the kernel at once.
+const readSize = 64 << 10
+
+var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
+
+// keptRecords bounds the room for records that a socket keeps.
+const keptRecords = 128 << 10
+
+// A socket is the connection below TLS. As long as it is not joined it is that
+// connection. After that, TLS neither reads nor writes it: it gets what fill
+// has read, and what it makes waits for flush. So many records go out in one
+// write, the reader knows when it has seen all there is, a link that waits
+// holds no buffer, and who writes does not wait for a peer that does not read.
+type socket struct {
+	net.Conn
+	raw    syscall.RawConn // nil if only the connection itself can be asked
+	joined bool            // set before link's goroutines begin
+
+	// What follows is the reader's.
+	in     *[readSize]byte // nil if nothing is there
+	r, w   int
+	inErr  error
+	onRead func(fd uintptr) bool
+
+	// What follows belongs to who writes on the link.
+	out     []byte // what flush has taken
+	sent    int    // of it, what the kernel has
+	outErr  error
+	onWrite func(fd uintptr) bool
+
+	mu      sync.Mutex // guards what follows
+	records []byte     // what TLS has made
+}
+
+func newSocket(conn net.Conn) *socket {
+	s := &socket{Conn: conn}
+	s.onRead, s.onWrite = s.readNow, s.writeNow
+	if c, ok := conn.(syscall.Conn); ok && canTry {
+		if raw, err := c.SyscallConn(); err == nil {
+			s.raw = raw
+		}
+	}
+	return s
+}
+
+// dry is what TLS gets when the socket has nothing for it now. That it calls
+// itself temporary keeps TLS from remembering it.
+type dry struct{}
+
+func (dry) Error() string   { return "nothing is there yet" }
+func (dry) Timeout() bool   { return true }
+func (dry) Temporary() bool { return true }
+
+// Read gives TLS what fill has read.
+func (s *socket) Read(p []byte) (int, error) {
+	if !s.joined {
+		return s.Conn.Read(p)
+	}
+	if s.r == s.w {
+		return 0, dry{}
+	}
+	n := copy(p, s.in[s.r:s.w])
+	if s.r += n; s.r == s.w {
+		s.putBack()
+	}
+	return n, nil
+}
+
+func (s *socket) putBack() {
+	readBuffers.Put(s.in)
+	s.in, s.r, s.w = nil, 0, 0
+}
+
+// fill waits for bytes of the peer's. It is called when all have been read.
+func (s *socket) fill() error {
+	if s.raw == nil {
+		s.in = readBuffers.Get().(*[readSize]byte)
+		s.w, s.inErr = s.Conn.Read(s.in[:])
+	} else if err := s.raw.Read(s.onRead); err != nil {
+		return err
+	}
+	if s.w > 0 {
+		return nil
+	}
+	s.putBack()
+	return s.inErr
+}
+
+// readNow reads without waiting. It reports whether there was anything, be it
+// an error.
+func (s *socket) readNow(fd uintptr) bool {
+	if s.in == nil {
+		s.in = readBuffers.Get().(*[readSize]byte)
+	}
+	n, err := tryRead(fd, s.in[:])
+	if isLater(err) {
+		s.putBack()
+		return false
+	}
+	s.w, s.inErr = max(n, 0), err
+	if n == 0 && err == nil {
+		s.inErr = io.EOF
+	}
+	return true
+}
+
+// Write keeps what TLS has made until flush.
+func (s *socket) Write(p []byte) (int, error) {
+	if !s.joined {
+		return s.Conn.Write(p)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.records = append(s.records, p...)
+	return len(p), nil
+}
+
+// take makes what TLS has made the next to be sent.
+func (s *socket) take() {
+	if s.sent < len(s.out) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out, s.records, s.sent = s.records, s.out[:0], 0
+	if cap(s.records) > keptRecords {
+		s.records = nil
+	}
+}
+
+// isClear reports whether the kernel has all that TLS has made.
+func (s *socket) isClear() bool {
+	if s.sent < len(s.out) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.records) == 0
+}
+
+// tryFlush sends what the kernel takes without waiting. What is left is for
+// flush.
+func (s *socket) tryFlush() error {
+	s.take()
+	if s.raw == nil || s.sent == len(s.out) {
+		return nil
+	}
+	s.outErr = nil
+	if err := s.raw.Write(s.onWrite); err != nil {
+		return err
+	}
+	return s.outErr
+}
+
+// writeNow writes once without waiting.
+func (s *socket) writeNow(fd uintptr) bool {
+	n, err := tryWrite(fd, s.out[s.sent:])
+	s.sent += max(n, 0)
+	if err != nil && !isLater(err) {
+		s.outErr = err
+	}
+	return true
+}
+
+// flush sends all that TLS has made, however long that takes.
+func (s *socket) flush() error {
+	for s.take(); s.sent < len(s.out); s.take() {
+		n, err := s.Conn.Write(s.out[s.sent:])
+		s.sent += n
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetWriteDeadline is TLS's way to bound a last word, which waits for nobody
+// here. The link's is hurry.
+func (s *socket) SetWriteDeadline(t time.Time) error {
+	if s.joined {
+		return nil
+	}
+	return s.Conn.SetWriteDeadline(t)
+}
+
+// hurry bounds the writing of what is left.
+func (s *socket) hurry() {
+	_ = s.Conn.SetWriteDeadline(time.Now().Add(partingTime)) // a closed one has none
+}
+
+// expectEnd bounds the waiting for the peer to close.
+func (s *socket) expectEnd() {
+	_ = s.SetReadDeadline(time.Now().Add(partingTime)) // a closed one has none
+}
+
+// trim lets go of what an idle link does not need. It is called by who writes.
+func (s *socket) trim() {
+	if !s.isClear() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.out, s.records, s.sent = nil, nil, 0
+}
+
+// Close says what TLS has said last, if that can be said at once.
+func (s *socket) Close() error {
+	if s.joined && !s.isClear() {
+		_ = s.tryFlush() // a peer that is gone misses nothing
+	}
+	return s.Conn.Close()
+}
+
+// isLater reports whether err says that the kernel has nothing, or no room, now.
+func isLater(err error) bool {
+	return err == syscall.EAGAIN || err == syscall.EINTR //nolint:errorlint // never wrapped
+}
