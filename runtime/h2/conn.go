@@ -34,6 +34,9 @@ type owner interface {
 	// wake is called once for all that has come for the stream, before the
 	// reader waits for more.
 	wake()
+	// headless reports whether a body would come before its head. Only the
+	// reader asks.
+	headless() bool
 	// broken is called when the stream has been reset or its connection has
 	// ended. It must not wait.
 	broken(e *Error)

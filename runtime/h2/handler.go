@@ -164,10 +164,13 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 		w.buf = append(w.buf, p...)
 		return len(p), nil
 	}
-	if w.emit(w.buf, false); w.failed == nil {
+	if len(w.buf) > 0 {
+		w.emit(w.buf, false)
+		w.buf = w.buf[:0]
+	}
+	if w.failed == nil {
 		w.emit(p, false)
 	}
-	w.buf = w.buf[:0]
 	if w.failed != nil {
 		return 0, w.failed
 	}

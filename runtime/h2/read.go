@@ -356,6 +356,8 @@ func (c *conn) receiver(fh http2.FrameHeader) (*stream, error) {
 		return nil, violated(http2.ErrCodeProtocol, "DATA of a stream that has not begun")
 	case s != nil && s.gotEnd:
 		return nil, &streamFault{s.id, http2.ErrCodeStreamClosed, "DATA behind the end"}
+	case s != nil && s.owner.headless():
+		return nil, &streamFault{s.id, http2.ErrCodeProtocol, "DATA before a head"}
 	}
 	return s, nil
 }

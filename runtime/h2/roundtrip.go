@@ -53,7 +53,10 @@ type exchange struct {
 	answer   invoke.Answer
 	watch    callctx.Watch
 	answered bool // the reader's: the final head has come
-	opened   bool // the connection's lock guards it: the place is used
+
+	// The connection's lock guards what follows.
+	placed bool // the reserved place has been given up or used
+	opened bool // it is one of the connection's streams
 
 	// The inbox's lock guards what follows.
 	final   head
@@ -117,7 +120,7 @@ func (x *exchange) begin() error {
 // is held.
 func (x *exchange) open() error {
 	cl := x.cl
-	x.opened = true
+	x.placed = true
 	cl.reserved--
 	if err := cl.gone(); err != nil {
 		cl.vacancy.Signal()
@@ -127,6 +130,7 @@ func (x *exchange) open() error {
 	if cl.next += 2; cl.next > maxWindow {
 		cl.leaving, cl.parting = true, true // no more numbers
 	}
+	x.opened = true
 	cl.conn.open(&x.stream)
 	return nil
 }
@@ -278,6 +282,8 @@ func (x *exchange) wake() { x.in.wake() }
 
 func (x *exchange) broken(*Error) {}
 
+func (x *exchange) headless() bool { return !x.answered }
+
 // cancel gives the exchange up because its context has ended.
 func (x *exchange) cancel() {
 	e := &Error{Code: http2.ErrCodeCancel, Err: callctx.Cause(x.ctx)}
@@ -295,11 +301,11 @@ func (x *exchange) failed(err error) error {
 		e = &Error{Err: err}
 	}
 	x.cl.mu.Lock()
-	if !x.opened {
+	if !x.placed {
 		x.cl.reserved--
 		x.cl.vacancy.Signal()
-		e.Evidence.NotWritten = true
 	}
+	e.Evidence.NotWritten = e.Evidence.NotWritten || !x.opened
 	x.cl.mu.Unlock()
 	x.watch.Stop()
 	x.reset(http2.ErrCodeCancel, e)

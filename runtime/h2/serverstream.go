@@ -63,6 +63,8 @@ func (s *Stream) wake() {
 	go s.run()
 }
 
+func (s *Stream) headless() bool { return false }
+
 // broken ends the exchange.
 func (s *Stream) broken(e *Error) { s.ctx.Cancel(e) }
 
