@@ -90,7 +90,7 @@ func (b *block) finish() error {
 
 // field takes a decoded line.
 func (b *block) field(f hpack.HeaderField) {
-	b.size += int(f.Size()) //nolint:gosec // bounded by blockLimit and the table
+	b.size += int(f.Size())
 	if b.size > headLimit {
 		b.over = true
 		b.head.fields = b.head.fields[:0]

@@ -20,7 +20,6 @@ type Client struct {
 	next     uint32    // the next stream
 	reserved int       // places promised
 	vacancy  sync.Cond // there may be a place, or none any more
-	last     uint32    // the highest stream the server has taken, once it leaves
 }
 
 // NewClient is the client's side of nc. Run must be called.
@@ -102,7 +101,7 @@ func (cl *Client) gone() error {
 	return nil
 }
 
-func (cl *Client) full() bool { return uint64(len(cl.streams)+cl.reserved) >= uint64(cl.peerMax) }
+func (cl *Client) full() bool { return int64(len(cl.streams)+cl.reserved) >= int64(cl.peerMax) }
 
 // Usable reports whether the connection takes new requests, full or not.
 func (cl *Client) Usable() bool {

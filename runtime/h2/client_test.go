@@ -401,7 +401,7 @@ func TestTheAnswerMayBeHadWhole(t *testing.T) {
 	_, _ = io.ReadFull(server, preface)
 	r.stream(1)
 	go func() {
-		for r.next() != nil { //nolint:revive // acknowledgements
+		for r.next() != nil {
 		}
 	}()
 	var all strings.Builder

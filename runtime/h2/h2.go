@@ -68,7 +68,6 @@ var (
 	errParted   = errors.New("the connection has ended in peace")
 	errClosed   = errors.New("the connection was closed")
 	errLeaving  = errors.New("the connection takes no more requests")
-	errFull     = errors.New("the connection has no room for another request")
 	errStuck    = errors.New("the peer does not read what it is sent")
 	errFinished = errors.New("the exchange is over")
 )

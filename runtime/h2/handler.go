@@ -96,7 +96,7 @@ type requestBody struct {
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.Body.Read(p)
 	if err == io.EOF { //nolint:errorlint // an error that wraps EOF is no end
-		for _, f := range b.Body.Trailers() {
+		for _, f := range b.Trailers() {
 			name := http.CanonicalHeaderKey(f.Name)
 			if _, announced := b.r.Trailer[name]; announced {
 				b.r.Trailer[name] = append(b.r.Trailer[name], f.Value)

@@ -46,13 +46,6 @@ func (in *inbox) init() {
 	in.length = -1
 }
 
-// expect says how long the body is.
-func (in *inbox) expect(length int64) {
-	in.mu.Lock()
-	in.length = length
-	in.mu.Unlock()
-}
-
 // put adds what came of a frame of which more bytes follow. It returns how many
 // bytes nobody will read. It wakes nobody.
 func (in *inbox) put(b []byte, more int) (unread int, fault *streamFault) {

@@ -2,6 +2,7 @@ package h2_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -111,7 +112,7 @@ func (r *raw) next() http2.Frame {
 	r.t.Helper()
 	f, err := r.fr.ReadFrame()
 	if err != nil {
-		if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
 			r.t.Fatal("nothing comes")
 		}
 		return nil
@@ -205,7 +206,7 @@ func (r *raw) wantGoAway(code http2.ErrCode) *http2.GoAwayFrame {
 // wantEnd reads to the end of the connection.
 func (r *raw) wantEnd() {
 	r.t.Helper()
-	for r.next() != nil { //nolint:revive // what comes does not matter
+	for r.next() != nil {
 	}
 }
 

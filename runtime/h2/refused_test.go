@@ -2,6 +2,7 @@ package h2_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -280,7 +281,7 @@ func TestAPeerThatDoesNotReadIsCutOff(t *testing.T) {
 		}
 		_ = r.nc.SetWriteDeadline(time.Now().Add(patience))
 		_, err := r.nc.Write(many.Bytes())
-		if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
 			t.Fatal("nobody cuts it off")
 		}
 		enough = err != nil

@@ -99,7 +99,7 @@ func (x *exchange) begin() error {
 	c := x.call
 	rest, trailers, whole := invoke.Complete(c.Body)
 	m := message{open: x.open, head: x.writeHead}
-	if whole && !(c.Expect && c.Body != nil) {
+	if whole && (!c.Expect || c.Body == nil) {
 		m.data, m.trailers, m.end = rest, sendable(trailers), true
 	}
 	if !m.end || len(m.data) <= gather/2 {

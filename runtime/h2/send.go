@@ -134,7 +134,7 @@ func (s *stream) credit() error { return s.await(true) }
 
 // may reports whether a frame can be queued, or some data.
 func (s *stream) may(data bool) bool {
-	return len(s.c.out) < gather && !(data && s.starved())
+	return len(s.c.out) < gather && (!data || !s.starved())
 }
 
 // starved reports whether the peer's windows are used up.

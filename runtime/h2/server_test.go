@@ -123,6 +123,7 @@ func (c complete) Read([]byte) (int, error)                { return 0, errors.Ne
 func (c complete) Close() error                            { return nil }
 func (c complete) Trailers() invoke.Fields                 { return c.trailers }
 func (c complete) Complete() ([]byte, invoke.Fields, bool) { return []byte(c.data), c.trailers, true }
+
 func reply(status int) func(*callctx.Context, *h2.Stream) {
 	return func(_ *callctx.Context, s *h2.Stream) { _ = s.Reply(status, nil, nil) }
 }

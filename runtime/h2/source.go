@@ -1,7 +1,6 @@
 package h2
 
 import (
-	"io"
 	"net"
 	"sync"
 )
@@ -62,8 +61,6 @@ func (s *source) fill() error {
 		switch {
 		case n > 0:
 			return nil // an error comes again
-		case err == io.EOF:
-			return io.EOF
 		case err != nil:
 			return err
 		}
