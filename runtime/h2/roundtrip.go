@@ -131,7 +131,7 @@ func (x *exchange) open() error {
 		cl.leaving, cl.parting = true, true // no more numbers
 	}
 	x.opened = true
-	cl.conn.open(&x.stream)
+	cl.open(&x.stream)
 	return nil
 }
 

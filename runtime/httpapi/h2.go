@@ -196,7 +196,7 @@ func (f *fastH2) callFields(fields invoke.Fields) invoke.Fields {
 	kept, cookie := fields[:0], -1
 	for _, field := range fields {
 		switch {
-		case f.endsHere(field.Name), field.Name == "expect":
+		case f.endsHere(field.Name), field.Name == "expect", field.Name == "content-length", field.Name == "host":
 			continue
 		case field.Name != "cookie":
 		case cookie >= 0:
