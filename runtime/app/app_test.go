@@ -264,7 +264,7 @@ func equalFields(a, b invoke.Fields) bool {
 func readUntil(c net.Conn, end string) string {
 	var got bytes.Buffer
 	one := make([]byte, 1)
-	for !strings.HasSuffix(got.String(), end) {
+	for !bytes.HasSuffix(got.Bytes(), []byte(end)) {
 		if n, err := c.Read(one); n == 0 || err != nil {
 			return ""
 		}

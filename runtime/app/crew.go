@@ -52,8 +52,7 @@ func (c *crew) done() {
 // closeBody ends a call's body without waiting for it: net/http's request body
 // cannot be closed while somebody reads it.
 func (c *crew) closeBody(call *invoke.Call) {
-	if _, whole := invoke.Whole(call.Body); whole {
-		closeBody(call) // nobody reads it
+	if call.Body == nil {
 		return
 	}
 	if !c.run(func() { closeBody(call) }) {
