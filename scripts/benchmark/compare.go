@@ -118,7 +118,7 @@ func (b *bench) plan(proto string) []planned {
 		case b.o.rounds > 0:
 			rounds = b.o.rounds
 		case b.o.quick:
-			rounds = 3
+			rounds = 2
 		case connections >= 256:
 			rounds = 9
 		}

@@ -10,6 +10,14 @@ import (
 	"github.com/pillion-dev/pillion/scripts/internal/plot"
 )
 
+// Curves that can be asked for.
+const (
+	curveConnections = "connections"
+	curveInstances   = "instances"
+	curveSidecars    = "sidecars"
+	curveIdle        = "idle"
+)
+
 // growthBound is how much more a call may cost than at the base of a curve.
 const growthBound = 1.1
 
@@ -44,17 +52,11 @@ func (b *bench) growth(ctx context.Context) error {
 	for _, note := range g.Machine.warnings() {
 		say("%s", note)
 	}
-	for _, grow := range []func(context.Context) (curve, error){b.byConnections, b.byInstances, b.bySidecars} {
-		c, err := grow(ctx)
-		if err != nil {
+	for _, name := range b.o.curves {
+		if err := b.grow(ctx, &g, name); err != nil {
 			return err
 		}
-		g.Curves = append(g.Curves, c)
 		b.stopFrom(0)
-	}
-	var err error
-	if g.Idle, err = b.idleConnections(ctx); err != nil {
-		return err
 	}
 	if err := b.writeJSON(g); err != nil {
 		return err
@@ -66,6 +68,25 @@ func (b *bench) growth(ctx context.Context) error {
 		return g.page().write(".")
 	}
 	return nil
+}
+
+// grow measures one curve.
+func (b *bench) grow(ctx context.Context, g *growthReport, name string) error {
+	var c curve
+	var err error
+	switch name {
+	case curveIdle:
+		g.Idle, err = b.idleConnections(ctx)
+		return err
+	case curveInstances:
+		c, err = b.byInstances(ctx)
+	case curveSidecars:
+		c, err = b.bySidecars(ctx)
+	default:
+		c, err = b.byConnections(ctx)
+	}
+	g.Curves = append(g.Curves, c)
+	return err
 }
 
 // steps are the sizes of a curve; quick takes its ends and a middle.
@@ -98,7 +119,7 @@ func (b *bench) point(ctx context.Context, c *curve, n int, s scenario, subjects
 }
 
 func (b *bench) byConnections(ctx context.Context) (curve, error) {
-	c := curve{Name: "connections", Title: "connections at the door", Axis: "connections", Base: 32}
+	c := curve{Name: curveConnections, Title: "connections at the door", Axis: "connections", Base: 32}
 	subjects, err := b.startSubjects(ctx, protoHTTP)
 	if err != nil {
 		return c, err
@@ -115,7 +136,7 @@ func (b *bench) byConnections(ctx context.Context) (curve, error) {
 // byInstances adds instances of the callee: sidecars of the same app ID before
 // the same app.
 func (b *bench) byInstances(ctx context.Context) (curve, error) {
-	return b.more(ctx, curve{Name: "instances", Title: "instances of the callee, 32 connections", Axis: "instances", Base: 1},
+	return b.more(ctx, curve{Name: curveInstances, Title: "instances of the callee, 32 connections", Axis: "instances", Base: 1},
 		b.steps(1, 10, 50, 100), 1, func(p *pair, _ int) (flags []string, counted bool) {
 			return []string{"--app-id", calleeID, "--app-port", p.appPort}, true
 		})
@@ -124,7 +145,7 @@ func (b *bench) byInstances(ctx context.Context) (curve, error) {
 // bySidecars adds sidecars of other apps, which have nothing to do with the
 // calls.
 func (b *bench) bySidecars(ctx context.Context) (curve, error) {
-	return b.more(ctx, curve{Name: "sidecars", Title: "sidecars on the machine, 32 connections", Axis: "sidecars", Base: 2},
+	return b.more(ctx, curve{Name: curveSidecars, Title: "sidecars on the machine, 32 connections", Axis: "sidecars", Base: 2},
 		b.steps(2, 10, 25, 50), 2, func(p *pair, n int) (flags []string, counted bool) {
 			return []string{"--app-id", "bystander-" + strconv.Itoa(n), "--app-port", p.appPort}, false
 		})
@@ -187,7 +208,9 @@ func (g *growthReport) markdown() string {
 	for _, c := range g.Curves {
 		_, _ = fmt.Fprintf(&out, "## By %s\n\n%s\n", c.Name, c.table()) // a builder takes everything
 	}
-	_, _ = fmt.Fprintf(&out, "## An idle connection\n\n%s\n", g.Idle) // as above
+	if g.Idle.Count > 0 {
+		_, _ = fmt.Fprintf(&out, "## An idle connection\n\n%s\n", g.Idle) // as above
+	}
 	return out.String()
 }
 

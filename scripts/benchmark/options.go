@@ -34,6 +34,7 @@ type options struct {
 	connections []int
 	bodies      []int
 	protocols   []string
+	curves      []string
 	variants    bool
 	pillion     string   // a binary that is there; empty: built
 	runFlags    []string // for each pillion run
@@ -50,15 +51,16 @@ func parseOptions(args []string) (options, error) {
 		_, _ = fmt.Fprint(flags.Output(), usage) // nobody to tell
 		flags.PrintDefaults()
 	}
-	var connections, bodies, protocols, runFlags string
+	var connections, bodies, protocols, curves, runFlags string
 	flags.BoolVar(&o.quick, "quick", false, "fewer scenarios, short rounds: under two minutes")
 	flags.BoolVar(&o.writeDocs, "write-docs", false, "write the tables and plots into docs/performance.md")
 	flags.StringVar(&o.jsonFile, "json", "", "write every round's figures to this `file`")
-	flags.IntVar(&o.rounds, "rounds", 0, "`rounds` of each scenario (default 5, 9 at 256 connections; quick: 3)")
+	flags.IntVar(&o.rounds, "rounds", 0, "`rounds` of each scenario (default 5, 9 at 256 connections; quick: 2)")
 	flags.DurationVar(&o.duration, "duration", 0, "of one round (default 3s; quick: 1s)")
 	flags.StringVar(&connections, "connections", "", "`list` of counts (default 1,32,256; profile: 32)")
 	flags.StringVar(&bodies, "bodies", "", "`list` of bytes (default 54,10240,1048576; profile: 54)")
 	flags.StringVar(&protocols, "protocols", "http,grpc", "`list` of http and grpc (profile: the first)")
+	flags.StringVar(&curves, "curves", "connections,instances,sidecars,idle", "`list` of what grows")
 	flags.BoolVar(&o.variants, "variants", true, "also measure the variants: API log, tracing, …")
 	flags.StringVar(&o.pillion, "pillion", "", "measure this `binary` instead of building one")
 	flags.StringVar(&runFlags, "run-flags", "", "`flags` for each pillion run")
@@ -70,10 +72,15 @@ func parseOptions(args []string) (options, error) {
 		return o, fmt.Errorf("%q is not known; see --help", flags.Arg(0))
 	}
 	o.runFlags = strings.Fields(runFlags)
-	o.protocols = strings.Split(protocols, ",")
+	o.protocols, o.curves = strings.Split(protocols, ","), strings.Split(curves, ",")
 	for _, p := range o.protocols {
 		if p != protoHTTP && p != protoGRPC {
 			return o, fmt.Errorf("--protocols: %q is neither http nor grpc", p)
+		}
+	}
+	for _, c := range o.curves {
+		if c != curveConnections && c != curveInstances && c != curveSidecars && c != curveIdle {
+			return o, fmt.Errorf("--curves: %q is none of connections, instances, sidecars and idle", c)
 		}
 	}
 	var err error

@@ -17,7 +17,7 @@ func TestOptionsAreRead(t *testing.T) {
 		t.Errorf("parseOptions = %+v", o)
 	}
 	for _, args := range [][]string{
-		{"--connections", "0"}, {"--bodies", "x"}, {"--protocols", "http,ftp"}, {"shrink"}, {"--rounds", "-1"}, {"--duration", "1ms"},
+		{"--connections", "0"}, {"--bodies", "x"}, {"--protocols", "http,ftp"}, {"shrink"}, {"growth", "--curves", "up"}, {"--rounds", "-1"}, {"--duration", "1ms"},
 	} {
 		if o, err := parseOptions(args); err == nil {
 			t.Errorf("parseOptions(%q) = %+v, want an error", args, o)

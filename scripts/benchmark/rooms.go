@@ -14,7 +14,7 @@ const ours = "github.com/pillion-dev/pillion/"
 // kinds are what a room's time is spent on, by a function on the way from the
 // leaf up to the room.
 var kinds = []struct{ name, prefix string }{
-	{"syscalls", "internal/runtime/syscall."},
+	{"syscalls", "internal/runtime/syscall"},
 	{"syscalls", "syscall."},
 	{"crypto", "crypto/"},
 	{"memory", "runtime.mallocgc"},

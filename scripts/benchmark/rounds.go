@@ -31,21 +31,27 @@ type result struct {
 	Series   []series
 }
 
+// warmUp is sent before the first round of a scenario. With many connections it
+// is sent before each round: a proxy closes those that were idle while others
+// were measured, and handshakes are not what a round is about.
+const (
+	warmUp          = time.Second
+	manyConnections = 128
+)
+
 // measure runs rounds of a scenario, one subject after the other in each, so
 // that what changes on the machine meanwhile meets all of them.
 func (b *bench) measure(ctx context.Context, s scenario, subjects []*subject, rounds int) (result, error) {
 	r := result{Scenario: s, Series: make([]series, len(subjects))}
-	warm := max(time.Second, b.o.duration/3)
 	for i, to := range subjects {
 		r.Series[i].Subject = to.name
-		if b.o.quick {
-			continue // the first round of three is not the median
-		}
-		if _, err := b.load(ctx, to, s, warm); err != nil {
-			return r, err
-		}
 	}
-	for range rounds {
+	for n := range rounds {
+		if n == 0 || s.Connections >= manyConnections && !b.o.quick {
+			if err := b.warm(ctx, s, subjects); err != nil {
+				return r, err
+			}
+		}
 		for i, to := range subjects {
 			one, err := b.round(ctx, to, s)
 			if err != nil {
@@ -55,6 +61,15 @@ func (b *bench) measure(ctx context.Context, s scenario, subjects []*subject, ro
 		}
 	}
 	return r, nil
+}
+
+func (b *bench) warm(ctx context.Context, s scenario, subjects []*subject) error {
+	for _, to := range subjects {
+		if _, err := b.load(ctx, to, s, warmUp); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // round measures one subject once.

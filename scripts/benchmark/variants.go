@@ -100,7 +100,7 @@ func (b *bench) compareVariants(ctx context.Context, c *comparison) error {
 	}
 	rounds := 5
 	if b.o.quick {
-		rounds = 3
+		rounds = 2
 	}
 	if b.o.rounds > 0 {
 		rounds = b.o.rounds
