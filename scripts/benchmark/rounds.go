@@ -46,12 +46,12 @@ func (b *bench) measure(ctx context.Context, s scenario, subjects []*subject, ro
 	for i, to := range subjects {
 		r.Series[i].Subject = to.name
 	}
-	for n := range rounds {
-		if n == 0 || s.Connections >= manyConnections && !b.o.quick {
-			if err := b.warm(ctx, s, subjects); err != nil {
-				return r, err
-			}
+	for _, to := range subjects {
+		if err := b.warm(ctx, to, s); err != nil {
+			return r, err
 		}
+	}
+	for range rounds {
 		for i, to := range subjects {
 			one, err := b.round(ctx, to, s)
 			if err != nil {
@@ -63,17 +63,18 @@ func (b *bench) measure(ctx context.Context, s scenario, subjects []*subject, ro
 	return r, nil
 }
 
-func (b *bench) warm(ctx context.Context, s scenario, subjects []*subject) error {
-	for _, to := range subjects {
-		if _, err := b.load(ctx, to, s, warmUp); err != nil {
-			return err
-		}
-	}
-	return nil
+func (b *bench) warm(ctx context.Context, to *subject, s scenario) error {
+	_, err := b.load(ctx, to, s, warmUp)
+	return err
 }
 
 // round measures one subject once.
 func (b *bench) round(ctx context.Context, to *subject, s scenario) (sample, error) {
+	if s.Connections >= manyConnections && !b.o.quick {
+		if err := b.warm(ctx, to, s); err != nil {
+			return sample{}, err
+		}
+	}
 	proxies, apps, err := to.pids()
 	if err != nil {
 		return sample{}, err
