@@ -52,7 +52,9 @@ func NewCaller(ctx context.Context, cfg config.Sidecar, env Env) (*Caller, error
 			env.Say(Notice{Kind: Warning, Text: problem})
 		}
 	}
-	n, err := newNetwork(networkOptions{cfg: cfg, place: where, workload: workload, log: log, warn: warn})
+	n, err := newNetwork(networkOptions{
+		cfg: cfg, place: where, workload: workload, getenv: lookupIn(env.Environ), log: log, warn: warn,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/pillion-dev/pillion/internal/lifecycle"
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/external"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/mesh"
 	"github.com/pillion-dev/pillion/tls/identity"
@@ -52,6 +53,7 @@ type network struct {
 	multicast *mdns.Service  // nil unless it is a source
 	peers     *static.Source // nil unless it is a source
 	transport *mesh.Transport
+	hosts     *external.Hosts
 	invoker   *invoke.Invoker
 }
 
@@ -91,6 +93,7 @@ type networkOptions struct {
 	// stages see each call of the own app once. taps read them; nil for nobody.
 	stages []invoke.Stage
 	taps   *invoke.Taps
+	getenv func(string) string
 	log    *slog.Logger
 	warn   func(string)
 }
@@ -98,6 +101,10 @@ type networkOptions struct {
 func newNetwork(o networkOptions) (*network, error) {
 	n := &network{log: o.log, key: tlsKey(o.place), workload: o.workload}
 	if err := n.find(o); err != nil {
+		return nil, err
+	}
+	var err error
+	if n.hosts, err = hostsOf(o); err != nil {
 		return nil, err
 	}
 	n.transport = mesh.NewTransport(mesh.TransportConfig{
@@ -110,7 +117,7 @@ func newNetwork(o networkOptions) (*network, error) {
 	})
 	name, _ := os.Hostname() // without one the forwarded fields say localhost
 	n.invoker = invoke.New(invoke.Options{
-		Self: o.workload.ID(), Resolver: n.resolver, Mesh: n.transport, Local: o.local,
+		Self: o.workload.ID(), Resolver: n.resolver, Mesh: n.transport, Local: o.local, External: n.hosts,
 		Hold: o.cfg.Hold, ResolveTimeout: o.cfg.ResolveTimeout, LAN: o.cfg.LAN,
 		HostAddr: hostAddr(o.cfg.HostIP), HostName: name, Stages: o.stages, Taps: o.taps, Logger: o.log,
 	})
@@ -202,6 +209,7 @@ func (n *network) tasks() []lifecycle.Task {
 	tasks := []lifecycle.Task{
 		{Name: "links", Run: n.transport.Run},
 		{Name: "seen", Run: n.keepSeen},
+		{Name: "hosts", Run: n.hosts.Run},
 	}
 	if n.multicast != nil {
 		tasks = append(tasks, lifecycle.Task{Name: "mdns", Run: n.multicast.Run})

@@ -189,7 +189,8 @@ func (s *sidecar) wire(context.Context) error {
 		Expires: func() time.Time { return s.workload.Leaf().NotAfter },
 	})
 	s.net, err = newNetwork(networkOptions{
-		cfg: s.cfg, place: s.place, workload: s.workload, local: callee, stages: stages, taps: &s.taps, log: s.log,
+		cfg: s.cfg, place: s.place, workload: s.workload, local: callee, stages: stages, taps: &s.taps,
+		getenv: lookupIn(s.env.Environ), log: s.log,
 		warn: func(problem string) { s.say(Notice{Kind: Warning, Text: problem}) },
 	})
 	if err != nil {
