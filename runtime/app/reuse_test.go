@@ -1,0 +1,155 @@
+package app_test
+
+import (
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/runtime/app"
+	"github.com/pillion-dev/pillion/runtime/invoke"
+)
+
+const ok2 = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+// counting answers each request and counts the connections that carry any.
+func counting(t testing.TB) (port uint16, conns *atomic.Int32) {
+	t.Helper()
+	conns = new(atomic.Int32)
+	return raw(t, func(c net.Conn) {
+		for n := 0; readUntil(c, "\r\n\r\nbody") != ""; n++ {
+			if n == 0 {
+				conns.Add(1)
+			}
+			_, _ = io.WriteString(c, ok2)
+		}
+	}), conns
+}
+
+// Traffic at a steady pace soon needs no new connection, though each call finds
+// one that has been idle for a while and must not be repeated.
+func TestSteadyCallsNeedNoNewConnection(t *testing.T) {
+	t.Parallel()
+	port, conns := counting(t)
+	a, _ := runApp(t, app.Config{Port: port})
+	const calls = 60
+	for range calls {
+		do(t, a, post("/", "body"))
+		time.Sleep(25 * time.Millisecond) // the pace is what is tested
+	}
+	if n := conns.Load(); n > 10 {
+		t.Errorf("%d connections for %d calls", n, calls)
+	}
+}
+
+// An idle connection that the app closes is closed at our end too, though
+// nobody calls.
+func TestIdleConnectionThatTheAppClosesIsDropped(t *testing.T) {
+	t.Parallel()
+	dropped := make(chan error, 1)
+	port := raw(t, func(c net.Conn) {
+		if readUntil(c, "\r\n\r\nbody") == "" {
+			return
+		}
+		_, _ = io.WriteString(c, ok2)
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, err := io.Copy(io.Discard, c)
+		dropped <- err
+	})
+	a, _ := runApp(t, app.Config{Port: port})
+	do(t, a, post("/", "body"))
+	if err := <-dropped; err != nil {
+		t.Error(err)
+	}
+}
+
+// A connection that the app has closed is not used: an app that restarts
+// between two calls gets both, on however many connections they were.
+func TestClosedConnectionsAreNeverUsed(t *testing.T) {
+	t.Parallel()
+	var open [8]net.Conn
+	all := make(chan net.Conn, len(open))
+	more := make(chan struct{})
+	port := raw(t, func(c net.Conn) {
+		if readUntil(c, "\r\n\r\nbody") == "" {
+			return
+		}
+		all <- c
+		<-more
+		_, _ = io.WriteString(c, ok2)
+		_, _ = io.Copy(io.Discard, c)
+	})
+	a, _ := runApp(t, app.Config{Port: port})
+	waitFor(t, "ready", func() bool { return a.State() == "ready" })
+	done := make(chan struct{})
+	for range open {
+		go func() { do(t, a, post("/", "body")); done <- struct{}{} }()
+	}
+	for i := range open {
+		open[i] = <-all
+	}
+	close(more)
+	for range open {
+		<-done
+	}
+	for _, c := range open {
+		_ = c.Close()
+	}
+	do(t, a, post("/", "body"))
+	if n := a.Stale(); n != 0 {
+		t.Errorf("%d calls met a closed connection", n)
+	}
+}
+
+// A small call costs what it costs, and no more than it did.
+func TestACallsAllocations(t *testing.T) { //nolint:paralleltest // counts allocations
+	a, _ := runApp(t, app.Config{Port: answering(t, answerOf(small))})
+	waitFor(t, "ready", func() bool { return a.State() == "ready" })
+	ctx := callctx.New(t.Context(), noDeadline)
+	defer ctx.Cancel(nil)
+	c := smallCall()
+	buf := make([]byte, 1024)
+	got := testing.AllocsPerRun(500, func() {
+		c.Body = invoke.BytesBody(small) // one of them
+		ans, err := a.Serve(ctx, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		consume(t, ans, buf)
+	})
+	const budget = 5
+	if got > budget {
+		t.Errorf("%v allocations, the budget is %d", got, budget)
+	}
+}
+
+// An app that listens on ::1 alone is found there.
+func TestAppOnIPv6Alone(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here: ", err)
+	}
+	hosts := make(chan string, 1)
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			if head := readUntil(c, "\r\n\r\n"); head != "" {
+				hosts <- head
+				_, _ = io.WriteString(c, ok2)
+			}
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = ln.Close() })
+	a, _ := runApp(t, app.Config{Port: portOf(ln)})
+	do(t, a, get("/"))
+	if head, want := <-hosts, "GET / HTTP/1.1\r\nHost: [::1]:"+itoa(portOf(ln))+"\r\n\r\n"; head != want {
+		t.Errorf("the app got %q, want %q", head, want)
+	}
+}
