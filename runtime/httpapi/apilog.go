@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// An APICall is one line of the API log: Dapr's fields, and the target.
+// An APICall is one line of the API log: Dapr's fields, and the target. The
+// lines of calls that an app has answered are made by who reads the tap.
 type APICall struct {
 	AppID string // whose door it was
 	// Method is the verb and the decoded path, without the query.
@@ -60,6 +61,8 @@ type logged struct {
 	target string
 	code   int
 	size   int64
+	// relayed is true if the answer is an app's: whoever reads the calls logs it.
+	relayed bool
 }
 
 func newLogged(w http.ResponseWriter, r *http.Request) *logged {
@@ -70,9 +73,9 @@ func newLogged(w http.ResponseWriter, r *http.Request) *logged {
 	return &logged{ResponseWriter: w, began: time.Now(), method: r.Method + " " + path, agent: r.UserAgent()}
 }
 
-// plainPath is the decoded path of a request target, without the query; as it
+// PlainPath is the decoded path of a request target, without the query; as it
 // came if it cannot be decoded.
-func plainPath(target string) string {
+func PlainPath(target string) string {
 	path, _, _ := strings.Cut(originForm(target), "?")
 	if plain, err := url.PathUnescape(path); err == nil {
 		return plain
@@ -87,10 +90,10 @@ func noteTarget(w http.ResponseWriter, id string) {
 	}
 }
 
-// noteStatus tells the API log of an answer that was not written through it.
-func noteStatus(w http.ResponseWriter, status int) {
+// noteRelayed tells the API log that an app's answer follows.
+func noteRelayed(w http.ResponseWriter) {
 	if l, ok := w.(*logged); ok {
-		l.code = status
+		l.relayed = true
 	}
 }
 

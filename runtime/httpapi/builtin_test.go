@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/runtime/httpapi"
+	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
 func TestHealth(t *testing.T) {
@@ -95,16 +96,16 @@ func TestShutdownIsStop(t *testing.T) {
 	}
 }
 
-func TestTheAPILogHasEachRequestOfTheDoor(t *testing.T) {
+func TestTheAPILogHasEachRequestThatTheDoorAnswers(t *testing.T) {
 	t.Parallel()
 	calls := make(chan httpapi.APICall, 1)
-	addr := serve(t, httpapi.Config{APILog: func(c httpapi.APICall) { calls <- c }, APIToken: "t"})
+	addr := serve(t, httpapi.Config{APILog: func(c httpapi.APICall) { calls <- c }, APIToken: "t", Invoke: invoke.HandlerFunc(reflectOrMiss)})
 	for _, c := range []struct {
 		text string
 		want httpapi.APICall
 	}{
 		{get("GET", "/v1.0/healthz", "User-Agent: curl/8"), httpapi.APICall{Method: "GET /v1.0/healthz", Code: 204, UserAgent: "curl/8"}},
-		{get("PUT", "/v1.0/invoke/app.ns/method/a%20b?secret=1", "User-Agent:", "dapr-api-token: t"), httpapi.APICall{Method: "PUT /v1.0/invoke/app.ns/method/a b", Code: 200, Target: "app.ns"}},
+		{get("PUT", "/v1.0/invoke/nobody.ns/method/a%20b?secret=1", "User-Agent:", "dapr-api-token: t"), httpapi.APICall{Method: "PUT /v1.0/invoke/nobody.ns/method/a b", Code: 500, Target: "nobody.ns"}},
 		{get("GET", "/nobody", "User-Agent:", "dapr-api-token: t"), httpapi.APICall{Method: "GET /nobody", Code: 404}},
 	} {
 		_, body := ask(t, addr, c.text)
@@ -124,6 +125,9 @@ func TestTheAPILogHasEachRequestOfTheDoor(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%+v, want %+v", got, c.want)
 		}
+	}
+	if resp, _ := ask(t, addr, get("GET", callX, "dapr-api-token: t")); resp.StatusCode != 200 || len(calls) > 0 {
+		t.Errorf("what the app answers is the tap's to log: %d", resp.StatusCode)
 	}
 	if resp, _ := ask(t, addr, get("GET", callX)); resp.StatusCode != 401 || len(calls) > 0 {
 		t.Errorf("a 401 is not logged: %d", resp.StatusCode)

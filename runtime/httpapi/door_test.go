@@ -78,6 +78,14 @@ type seen struct {
 }
 
 // reflectCall answers with what it was called with.
+// reflectOrMiss is reflectCall, which does not know the app nobody.
+func reflectOrMiss(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
+	if c.Target.App == "nobody" {
+		return nil, &apperr.Error{Reason: apperr.AppNotFound, What: "no such app"}
+	}
+	return reflectCall(ctx, c)
+}
+
 func reflectCall(_ context.Context, c *invoke.Call) (*invoke.Answer, error) {
 	s := seen{
 		App: c.Target.App, Namespace: c.Target.Namespace, Verb: c.Verb, Path: c.Path, Host: c.Host,

@@ -41,7 +41,7 @@ func (f fast) Take(x *h1.Exchange) bool {
 	if allowed > 0 {
 		x.Deadline = time.Now().Add(allowed)
 	}
-	x.Call.Target, x.Call.Path = target, path
+	x.Call.Target, x.Call.Path, x.Call.Asked = target, path, x.Head.Target
 	x.Call.Upgrade = upgradeOf(x.Head.Upgrade)
 	f.strip(&x.Call.Fields)
 	return x.Call.Upgrade == "" || x.Head.Length == 0
@@ -75,17 +75,24 @@ func (f fast) strip(fields *invoke.Fields) {
 // Serve implements h1.Handler.
 func (f fast) Serve(ctx context.Context, x *h1.Exchange) {
 	f.counts.fast.Add(1)
-	if f.cfg.APILog != nil {
-		call := APICall{
-			Method: x.Head.Verb + " " + plainPath(x.Head.Target), Target: x.Call.Target.Given,
-			UserAgent: x.Call.Fields.Get("User-Agent"),
-		}
-		began := time.Now()
-		defer func() {
-			call.Code, call.Size, call.Duration = x.Status(), x.Size(), time.Since(began)
-			f.cfg.APILog(call)
-		}()
+	if f.cfg.APILog == nil {
+		f.carry(ctx, x)
+		return
 	}
+	call := APICall{
+		Method: x.Head.Verb + " " + PlainPath(x.Head.Target), Target: x.Call.Target.Given,
+		UserAgent: x.Call.Fields.Get("User-Agent"),
+	}
+	began := time.Now()
+	if !f.carry(ctx, x) {
+		call.Code, call.Size, call.Duration = x.Status(), x.Size(), time.Since(began)
+		f.cfg.APILog(call)
+	}
+}
+
+// carry carries the call out and answers. It reports whether the answer was an
+// app's.
+func (f fast) carry(ctx context.Context, x *h1.Exchange) (relayed bool) {
 	var granted invoke.Fields
 	if f.origins.on() {
 		granted = f.origins.grant(x.Call.Fields.Get("Origin"))
@@ -95,7 +102,7 @@ func (f fast) Serve(ctx context.Context, x *h1.Exchange) {
 	answer, err := f.cfg.Invoke.Serve(ctx, &x.Call)
 	if err != nil {
 		f.fail(x, id, granted, blame(apperr.From(err), x.BadBody()))
-		return
+		return false
 	}
 	if len(granted) > 0 {
 		if granted.Has(corsOrigin) {
@@ -105,16 +112,17 @@ func (f fast) Serve(ctx context.Context, x *h1.Exchange) {
 	}
 	if answer.Status == http.StatusSwitchingProtocols {
 		f.switchProtocols(ctx, x, upgrade, answer)
-		return
+		return true
 	}
 	if e := unanswerable(answer); e != nil {
 		_ = answer.Body.Close() // e is what is said
 		f.fail(x, answer.Peer.App(), granted, e)
-		return
+		return false
 	}
 	if err := x.Answer(answer); err != nil {
 		f.log.Debug("answer broke off", "app", answer.Peer.App(), "instance", answer.Instance, "err", err)
 	}
+	return true
 }
 
 // fail answers with e; a client that is gone cannot be told.

@@ -115,13 +115,14 @@ func (f *fastH2) serve(ctx *callctx.Context, s *h2.Stream) {
 		return
 	}
 	call := APICall{
-		Method: s.Method() + " " + plainPath(s.Path()), Target: x.call.Target.Given,
+		Method: s.Method() + " " + PlainPath(s.Path()), Target: x.call.Target.Given,
 		UserAgent: x.call.Fields.Get("user-agent"),
 	}
 	began := time.Now()
-	f.carry(ctx, x)
-	call.Code, call.Size, call.Duration = s.Status(), s.Size(), time.Since(began)
-	f.cfg.APILog(call)
+	if !f.carry(ctx, x) {
+		call.Code, call.Size, call.Duration = s.Status(), s.Size(), time.Since(began)
+		f.cfg.APILog(call)
+	}
 }
 
 // take makes the exchange a call, if it is nothing but one that is allowed.
@@ -147,7 +148,7 @@ func (f *fastH2) take(ctx *callctx.Context, x *h2Exchange) bool {
 		ctx.Limit(time.Now().Add(allowed))
 	}
 	x.call = invoke.Call{
-		Target: target, Verb: a.verb, Path: path, Major: 2, Host: a.host, Remote: s.Remote(),
+		Target: target, Verb: a.verb, Path: path, Asked: a.target, Major: 2, Host: a.host, Remote: s.Remote(),
 		Fields: f.callFields(s.Fields()), Length: s.Length(), Expect: s.Expect(), Informational: s.Informational,
 	}
 	if body := s.Body(); body != nil {
@@ -210,8 +211,9 @@ func (f *fastH2) callFields(fields invoke.Fields) invoke.Fields {
 	return kept
 }
 
-// carry carries the call out and answers.
-func (f *fastH2) carry(ctx context.Context, x *h2Exchange) {
+// carry carries the call out and answers. It reports whether the answer was an
+// app's.
+func (f *fastH2) carry(ctx context.Context, x *h2Exchange) (relayed bool) {
 	var granted invoke.Fields
 	if f.origins.on() {
 		granted = f.origins.grant(x.asked.origin)
@@ -220,7 +222,7 @@ func (f *fastH2) carry(ctx context.Context, x *h2Exchange) {
 	answer, err := f.cfg.Invoke.Serve(ctx, &x.call)
 	if err != nil {
 		x.reply(granted, render(grpc, id, apperr.From(err)))
-		return
+		return false
 	}
 	if len(granted) > 0 {
 		if granted.Has(corsOrigin) {
@@ -231,7 +233,7 @@ func (f *fastH2) carry(ctx context.Context, x *h2Exchange) {
 	if e := unanswerable(answer); e != nil {
 		_ = answer.Body.Close() // e is what is said
 		x.reply(granted, render(grpc, answer.Peer.App(), e))
-		return
+		return false
 	}
 	// A gRPC client is given the status of an answer that breaks off, which
 	// says more than a reset.
@@ -242,6 +244,7 @@ func (f *fastH2) carry(ctx context.Context, x *h2Exchange) {
 	if err := x.s.Answer(answer, cut); err != nil {
 		f.log.Debug("answer broke off", "app", answer.Peer.App(), "instance", answer.Instance, "err", err)
 	}
+	return true
 }
 
 func cutTrailers(err error) invoke.Fields { return grpcTrailers(apperr.From(err)) }

@@ -305,7 +305,7 @@ func TestRequestsAreCountedByEngine(t *testing.T) {
 	var logged []httpapi.APICall
 	var mu sync.Mutex
 	cfg := httpapi.Config{
-		Standard: standard, Invoke: invoke.HandlerFunc(reflectCall), Drain: time.Millisecond,
+		Standard: standard, Invoke: invoke.HandlerFunc(reflectOrMiss), Drain: time.Millisecond,
 		APILog: func(c httpapi.APICall) { mu.Lock(); logged = append(logged, c); mu.Unlock() },
 	}
 	s := httpapi.New(cfg)
@@ -313,22 +313,24 @@ func TestRequestsAreCountedByEngine(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ctx, ln) }()
 	cl := h2Client(t, ln.Addr().String())
-	_, body := mustOverH2(t, cl, &invoke.Call{Verb: "GET", Path: callX, Fields: fieldsOf("user-agent", "test")})
+	mustOverH2(t, cl, &invoke.Call{Verb: "GET", Path: callX})
+	_, body := mustOverH2(t, cl, &invoke.Call{Verb: "GET", Path: strings.Replace(callX, "/app/", "/nobody/", 1), Fields: fieldsOf("user-agent", "test")})
 	mustOverH2(t, cl, &invoke.Call{Verb: "GET", Path: "/v1.0/healthz"})
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	want := httpapi.Counts{HTTP2: 2}
+	want := httpapi.Counts{HTTP2: 3}
 	if standard {
-		want = httpapi.Counts{Standard: 2}
+		want = httpapi.Counts{Standard: 3}
 	}
 	if got := s.Counts(); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if len(logged) != 2 || logged[0].Code != 200 || logged[0].Size != int64(len(body)) || logged[0].Target != "app" ||
+	// What the app answered is the tap's to log.
+	if len(logged) != 2 || logged[0].Code != 500 || logged[0].Size != int64(len(body)) || logged[0].Target != "nobody" ||
 		logged[0].UserAgent != "test" || logged[1].Code != 204 {
 		t.Errorf("logged %+v", logged)
 	}

@@ -59,6 +59,7 @@ func (d *door) invoke(w http.ResponseWriter, r *http.Request, a *ask) {
 		write(w, render(grpc, id, blame(apperr.From(err), x.badBody())))
 		return
 	}
+	noteRelayed(w)
 	if answer.Status == http.StatusSwitchingProtocols {
 		x.switchProtocols(ctx, answer)
 		return
@@ -162,7 +163,7 @@ func newExchange(d *door, w http.ResponseWriter, r *http.Request, grpc bool) *ex
 func (x *exchange) call(target invoke.Target, path string) *invoke.Call {
 	r := x.r
 	c := &invoke.Call{
-		Target: target, Verb: r.Method, Path: path, Major: min(r.ProtoMajor, 2),
+		Target: target, Verb: r.Method, Path: path, Asked: r.RequestURI, Major: min(r.ProtoMajor, 2),
 		Host: r.Host, Remote: r.RemoteAddr, Fields: x.d.requestFields(r),
 		Expect: strings.EqualFold(r.Header.Get("Expect"), "100-continue") && r.ProtoAtLeast(1, 1),
 	}

@@ -61,8 +61,9 @@ type Config struct {
 	// Shutdown asks the sidecar to stop, at once if now is true. It must not
 	// wait for the end. Nil: the endpoint answers as if it were not there.
 	Shutdown func(now bool)
-	// APILog gets each request once it is over, from many goroutines. Nil: no
-	// API log.
+	// APILog gets each request that the door answers itself, once it is over,
+	// from many goroutines: its own routes and errors. Calls that an app answers
+	// are read from the tap. Nil: no API log.
 	APILog func(APICall)
 
 	// Standard leaves all connections to net/http, which is slower and there to
@@ -228,7 +229,11 @@ func (d *door) answer(w http.ResponseWriter, r *http.Request) {
 	if d.cfg.APILog != nil {
 		logged := newLogged(w, r)
 		w = logged
-		defer func() { d.cfg.APILog(logged.call()) }()
+		defer func() {
+			if !logged.relayed {
+				d.cfg.APILog(logged.call())
+			}
+		}()
 	}
 	if d.builtin(w, r, path) {
 		return

@@ -51,7 +51,6 @@ func (x *exchange) switchProtocols(ctx context.Context, a *invoke.Answer) {
 	if c, ok := client.(*conn); ok {
 		c.becomeTunnel()
 	}
-	noteStatus(x.w, a.Status)
 	if writeSwitching(buffered.Writer, fields) != nil {
 		return
 	}

@@ -3,7 +3,7 @@ package sidecar
 import (
 	"context"
 	"fmt"
-	"net/url"
+	"net/http"
 	"strconv"
 
 	"github.com/pillion-dev/pillion/runtime/httpapi"
@@ -60,9 +60,10 @@ func (l apiLog) Seen(r *invoke.Record) {
 		l.received(r)
 		return
 	}
-	if r.Err == nil {
+	answered := r.Status == http.StatusSwitchingProtocols || r.Status >= 200 && r.Status <= 999 // else the door answers
+	if answered {
 		l.doorLog()(httpapi.APICall{
-			Method: r.Verb + " " + decoded(withoutQuery(r.Asked)), Code: r.Status, Duration: r.Ended.Sub(r.Began),
+			Method: r.Verb + " " + httpapi.PlainPath(r.Asked), Code: r.Status, Duration: r.Ended.Sub(r.Began),
 			Size: r.AnswerSize, UserAgent: r.Request.Get("User-Agent"), Target: r.Target.Given,
 		})
 	}
@@ -79,14 +80,6 @@ func (l apiLog) received(r *invoke.Record) {
 		l.cfg.AppID, r.Caller, code, r.Ended.Sub(r.Began).Milliseconds(),
 		strconv.Quote(r.Verb+" "+withoutQuery(r.Path)), l.workload.ID(),
 	)})
-}
-
-// decoded is path as Dapr writes it.
-func decoded(path string) string {
-	if plain, err := url.PathUnescape(path); err == nil {
-		return plain
-	}
-	return path
 }
 
 // withoutQuery is path as it may be logged: a query can hold secrets.
