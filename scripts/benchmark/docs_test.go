@@ -41,7 +41,7 @@ func TestTheDocumentHasAPlaceForEverything(t *testing.T) {
 	c := comparisonOf(small(1), small(32), scenario{protoGRPC, shape{Up: 54}, 1, 1}, scenario{protoGRPC, shape{Up: 54}, 32, 1})
 	g := growthReport{Idle: idleConnections{1000, memory{1, 1}, memory{2, 2}}}
 	for _, name := range []string{"connections", "instances", "sidecars"} {
-		g.Curves = append(g.Curves, curve{Name: name, Axis: name, Base: 32, Steps: []step{{32, measuredResult(small(32))}}})
+		g.Curves = append(g.Curves, curve{Name: name, Axis: name, Base: 32, Steps: []step{{32, 0, measuredResult(small(32))}}})
 	}
 	if err := c.writeDocs(root); err != nil {
 		t.Fatal(err)

@@ -32,6 +32,8 @@ type curve struct {
 // show what the machine did meanwhile.
 type step struct {
 	N int
+	// Rest is how much of a core the proxies take before the load.
+	Rest float64
 	result
 }
 
@@ -109,13 +111,34 @@ func (b *bench) growthRounds() int {
 
 // point measures one step of a curve.
 func (b *bench) point(ctx context.Context, c *curve, n int, s scenario, subjects []*subject) error {
+	rest, err := atRest(ctx, subjects[len(subjects)-1])
+	if err != nil {
+		return err
+	}
 	r, err := b.measure(ctx, s, subjects, b.growthRounds())
 	if err != nil {
 		return err
 	}
 	say("%s: %d: CPU %s, p50 %s", c.Name, n, times(r.of(namePillion).figure(proxyCPU)), times(r.of(namePillion).figure(p50)))
-	c.Steps = append(c.Steps, step{n, r})
+	c.Steps = append(c.Steps, step{n, rest, r})
 	return nil
+}
+
+// atRest is how much of a core the proxies of a subject take while nobody calls
+// them.
+func atRest(ctx context.Context, s *subject) (float64, error) {
+	if err := sleep(ctx, settle); err != nil {
+		return 0, err
+	}
+	pids, _, err := s.pids()
+	if err != nil {
+		return 0, err
+	}
+	before := cpuOf(pids)
+	if err := sleep(ctx, settle); err != nil {
+		return 0, err
+	}
+	return (cpuOf(pids) - before).Seconds() / settle.Seconds(), nil
 }
 
 func (b *bench) byConnections(ctx context.Context) (curve, error) {
@@ -174,9 +197,6 @@ func (b *bench) more(ctx context.Context, c curve, sizes []int, there int,
 			if err := b.addSidecar(ctx, p, flags, counted); err != nil {
 				return c, err
 			}
-		}
-		if err := sleep(ctx, settle); err != nil {
-			return c, err
 		}
 		if err := b.point(ctx, &c, n, small(32), []*subject{haproxy, &p.subject}); err != nil {
 			return c, err
@@ -243,7 +263,7 @@ func (c *curve) table() string {
 	if len(c.Steps) == 0 {
 		return ""
 	}
-	t := newTable(c.Axis, "calls/s", "p50", "p99", "CPU/call", fmt.Sprintf("÷ at %d", c.base().N), "memory", "HAProxy's CPU/call", "CPU ÷ HAProxy")
+	t := newTable(c.Axis, "calls/s", "p50", "p99", "CPU/call", fmt.Sprintf("÷ at %d", c.base().N), "memory", "CPU at rest", "HAProxy's CPU/call", "CPU ÷ HAProxy")
 	base := c.base().of(namePillion).figure(proxyCPU)
 	for _, s := range c.Steps {
 		own := s.of(namePillion)
@@ -253,7 +273,7 @@ func (c *curve) table() string {
 			growth = "**" + growth + "**"
 		}
 		t.row(strconv.Itoa(s.N), count(own.figure(rate)), times(own.figure(p50)), times(own.figure(p99)), times(cost), growth,
-			megabytes(own.figure(resident)), times(s.of(nameHAProxy).figure(proxyCPU)), ratioText(s.ratio(namePillion, nameHAProxy, proxyCPU)))
+			megabytes(own.figure(resident)), fmt.Sprintf("%.1f %%", 100*s.Rest), times(s.of(nameHAProxy).figure(proxyCPU)), ratioText(s.ratio(namePillion, nameHAProxy, proxyCPU)))
 	}
 	return t.String()
 }

@@ -98,16 +98,16 @@ func TestCurvesMarkWhatGrewTooMuch(t *testing.T) {
 		for i := range r.Series[2].Samples {
 			r.Series[2].Samples[i].ProxyCPU = cost
 		}
-		c.Steps = append(c.Steps, step{n, r})
+		c.Steps = append(c.Steps, step{n, 0, r})
 	}
-	c.Steps = append(c.Steps, step{1000, measuredResult(small(1000))}) // 32: 7 % more
+	c.Steps = append(c.Steps, step{1000, 0.015, measuredResult(small(1000))}) // 32: 7 % more
 	dear := measuredResult(small(1))
 	for i := range dear.Series[2].Samples {
 		dear.Series[2].Samples[i].ProxyCPU = 60
 	}
-	c.Steps = append(c.Steps, step{1, dear})
+	c.Steps = append(c.Steps, step{1, 0, dear})
 	text := c.table()
-	for _, want := range []string{"| 32 | 24,000 |", "| 30 µs | 1.00 |", "| 32 µs | 1.07 |", "| 60 µs | **2.00** |"} {
+	for _, want := range []string{"| 32 | 24,000 |", "| 30 µs | 1.00 |", "| 32 µs | 1.07 |", "| 60 µs | **2.00** |", "| 1.5 % |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
