@@ -38,6 +38,7 @@ type options struct {
 	variants    bool
 	pillion     string   // a binary that is there; empty: built
 	runFlags    []string // for each pillion run
+	instances   int      // of the callee, in a profile
 	out         string   // folder of profiles
 }
 
@@ -64,6 +65,7 @@ func parseOptions(args []string) (options, error) {
 	flags.BoolVar(&o.variants, "variants", true, "also measure the variants: API log, tracing, …")
 	flags.StringVar(&o.pillion, "pillion", "", "measure this `binary` instead of building one")
 	flags.StringVar(&runFlags, "run-flags", "", "`flags` for each pillion run")
+	flags.IntVar(&o.instances, "instances", 1, "profile: `instances` of the callee")
 	flags.StringVar(&o.out, "out", "", "`folder` to keep the profiles in (default: a new temporary one)")
 	if err := flags.Parse(args); err != nil {
 		return o, err

@@ -37,6 +37,11 @@ func (b *bench) profile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for range b.o.instances - 1 {
+		if err := b.addSidecar(ctx, p, []string{"--app-id", calleeID, "--app-port", p.appPort}, true); err != nil {
+			return err
+		}
+	}
 	s := scenario{Proto: proto, shape: shape{Up: orElse(b.o.bodies, 54)[0]}, Streams: 1}
 	for _, s.Connections = range orElse(b.o.connections, 32) {
 		if err := b.profileScenario(ctx, p, s, folder); err != nil {
