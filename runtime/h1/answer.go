@@ -43,25 +43,15 @@ var errShort = errors.New("the answer's body is not as long as was said")
 // it for complete. A status below 200 or above 999 cannot be answered.
 func (x *Exchange) Answer(a *invoke.Answer) error {
 	defer func() { _ = a.Body.Close() }()
-	x.end(a.Status)
+	empty := x.Call.Verb == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified
+	unknown := a.Length < 0 && !empty
+	x.end(a.Status, unknown)
 	out := getBuffer()
 	defer buffers.Put(out)
 	b := appendStatus(out[:0], a.Status, a.Phrase)
 	b = appendFields(b, a.Fields)
-	chunked := false
-	switch {
-	case a.Status == http.StatusNoContent:
-	case a.Length >= 0:
-		b = appendLength(b, a.Length)
-	case x.Call.Verb != http.MethodHead && a.Status != http.StatusNotModified:
-		chunked = true
-		b = append(b, "Transfer-Encoding: chunked\r\n"...)
-	}
-	if !x.keep {
-		b = append(b, "Connection: close\r\n"...)
-	}
-	b = append(b, "\r\n"...)
-	if x.Call.Verb == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
+	b = x.appendFraming(b, a)
+	if empty {
 		return x.write(b)
 	}
 	rest, trailers, there := invoke.Complete(a.Body)
@@ -71,11 +61,31 @@ func (x *Exchange) Answer(a *invoke.Answer) error {
 			return err
 		}
 		return x.stream(a.Body, a.Length, out)
-	case chunked:
+	case unknown && !x.Head.Old:
 		return x.writeChunk(b, rest, trailers)
+	case unknown:
+		return x.writeWhole(b, rest, int64(len(rest)))
 	default:
 		return x.writeWhole(b, rest, a.Length)
 	}
+}
+
+// appendFraming ends a head with what belongs to this hop.
+func (x *Exchange) appendFraming(b []byte, a *invoke.Answer) []byte {
+	switch {
+	case a.Status == http.StatusNoContent:
+	case a.Length >= 0:
+		b = appendLength(b, a.Length)
+	case x.Call.Verb != http.MethodHead && a.Status != http.StatusNotModified && !x.Head.Old:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	}
+	switch {
+	case !x.keep:
+		b = append(b, "Connection: close\r\n"...)
+	case x.Head.Old:
+		b = append(b, "Connection: keep-alive\r\n"...)
+	}
+	return append(b, "\r\n"...)
 }
 
 // Reply writes r.
@@ -88,7 +98,7 @@ func (x *Exchange) Reply(r Reply) error {
 // a tunnel: it is the caller's until Serve returns. early is what the client
 // has sent already behind its request.
 func (x *Exchange) Switch(fields invoke.Fields) (early []byte, err error) {
-	x.end(http.StatusSwitchingProtocols)
+	x.end(http.StatusSwitchingProtocols, false)
 	x.keep = false
 	b := appendStatus(nil, x.status, "")
 	b = append(b, "Connection: Upgrade\r\n"...)
@@ -106,12 +116,12 @@ func (x *Exchange) Switch(fields invoke.Fields) (early []byte, err error) {
 }
 
 // end ends the time of 1xx answers, and decides whether the connection may go
-// on.
-func (x *Exchange) end(status int) {
+// on behind an answer whose length is unknown or not.
+func (x *Exchange) end(status int, unknown bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.answered, x.status = true, status
-	if x.c.s.draining.Load() || x.Head.Expect && !x.continued && !x.body.over() {
+	if x.c.s.draining.Load() || unknown && x.Head.Old || x.Head.Expect && !x.continued && !x.body.over() {
 		x.keep = false
 	}
 }
@@ -168,27 +178,28 @@ func (x *Exchange) writeChunk(b, rest []byte, trailers invoke.Fields) error {
 // stream writes a body piece by piece; length is -1 if it is not known.
 func (x *Exchange) stream(body invoke.Body, length int64, out *[bufferSize]byte) error {
 	room := out[chunkBefore : len(out)-chunkBehind]
+	chunked := length < 0 && !x.Head.Old // in HTTP/1.0 the connection's end is the body's
 	for {
 		n, err := body.Read(room)
-		if length >= 0 && x.size+int64(n) > length {
-			n, err = int(length-x.size), io.EOF
+		ended := err == io.EOF //nolint:errorlint // an error that wraps EOF is no end
+		if more := x.size + int64(n); length >= 0 && more > length {
+			n, ended = int(length-x.size), true
 		}
 		x.size += int64(n)
-		ended := err == io.EOF //nolint:errorlint // an error that wraps EOF is no end
 		piece := room[:n]
-		if length < 0 {
+		if chunked {
 			piece = frame(out, n)
-		}
-		if length < 0 && ended {
-			piece = appendLast(piece, body.Trailers())
+			if ended {
+				piece = appendLast(piece, body.Trailers())
+			}
 		}
 		if failed := x.write(piece); failed != nil {
 			return failed
 		}
-		if ended {
+		switch {
+		case ended:
 			return x.short(length)
-		}
-		if err != nil {
+		case err != nil:
 			return x.broken(err)
 		}
 	}

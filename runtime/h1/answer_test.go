@@ -229,3 +229,36 @@ func TestAnUpgradeBecomesATunnel(t *testing.T) {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
 }
+
+func TestHTTP10GetsWhatItKnows(t *testing.T) {
+	t.Parallel()
+	s := serve(t, h1.Config{Handler: handler{serve: func(_ context.Context, x *h1.Exchange) {
+		if x.Call.Informational != nil || x.Call.Expect {
+			t.Error("HTTP/1.0 is told of 1xx answers")
+		}
+		a := &invoke.Answer{Status: 200, Length: 3, Body: streamed("abc", nil)}
+		switch x.Head.Target {
+		case "/whole":
+			a.Length, a.Body = -1, invoke.BytesBody([]byte("abc"))
+		case "/streamed":
+			a.Length, a.Body = -1, streamed("abc", invoke.Fields{{Name: "X", Value: "1"}})
+		}
+		_ = x.Answer(a)
+	}}})
+	const kept = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\nabc"
+	const closed = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc"
+	const endless = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc"
+	for text, want := range map[string]string{
+		"GET / HTTP/1.0\r\n\r\n": closed,
+		"GET / HTTP/1.0\r\nconnection: Keep-Alive\r\n\r\nGET / HTTP/1.0\r\n\r\n":                    kept + closed,
+		"GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n":                                   closed,
+		"POST /whole HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\na":                endless,
+		"GET /streamed HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n": endless,
+	} {
+		w := dial(t, s.addr)
+		w.send(t, text)
+		if got, err := io.ReadAll(w.r); string(got) != want || err != nil {
+			t.Errorf("%q: %q, %v, want %q", text, got, err, want)
+		}
+	}
+}

@@ -41,7 +41,10 @@ func newExchange(c *conn, h *Head) *Exchange {
 	x := &Exchange{Head: *h, c: c, keep: !h.Close}
 	x.Call = invoke.Call{
 		Verb: h.Verb, Major: 1, Host: h.Host, Fields: h.Fields, Length: h.Length,
-		Expect: h.Expect, Remote: c.remote, Informational: x.informational,
+		Expect: h.Expect, Remote: c.remote,
+	}
+	if !h.Old {
+		x.Call.Informational = x.informational
 	}
 	if h.Length != 0 {
 		x.body.x, x.body.left, x.body.chunked = x, h.Length, h.Length < 0

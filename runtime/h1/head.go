@@ -30,6 +30,8 @@ type Head struct {
 	Close bool
 	// Upgrade is the list of protocols the client offers to switch to.
 	Upgrade string
+	// Old is true for HTTP/1.0, which knows no chunks and no 1xx answers.
+	Old bool
 }
 
 // A verdict is what a parser says of the bytes it has looked at.
@@ -90,6 +92,7 @@ type parser struct {
 	hasLength bool
 	chunked   bool
 	upgrades  bool // Connection lists upgrade
+	keepAlive bool // Connection lists keep-alive
 	foreign   bool
 }
 
@@ -134,7 +137,8 @@ func (p *parser) requestLine(line string) verdict {
 	}
 	verb, rest, _ := strings.Cut(line, " ")
 	target, version, _ := strings.Cut(rest, " ")
-	if version != "HTTP/1.1" || verb == "" || verb == "CONNECT" || !all(verb, isToken) || target == "" || !all(target, isTarget) {
+	p.Old = version == "HTTP/1.0"
+	if version != "HTTP/1.1" && !p.Old || verb == "" || verb == "CONNECT" || !all(verb, isToken) || target == "" || !all(target, isTarget) {
 		return foreign
 	}
 	p.Verb, p.Target = verb, target
@@ -219,6 +223,7 @@ func (p *parser) field(f invoke.Field) bool {
 		case len("connection"):
 			p.Close = p.Close || listed(f.Value, "close")
 			p.upgrades = p.upgrades || listed(f.Value, "upgrade")
+			p.keepAlive = p.keepAlive || listed(f.Value, "keep-alive")
 		}
 	}
 	p.Fields = append(p.Fields, f)
@@ -284,11 +289,18 @@ func (p *parser) complete() verdict {
 	if p.chunked && p.hasLength {
 		return p.refuse("both Content-Length and Transfer-Encoding")
 	}
-	if p.foreign || p.hosts == 0 {
+	if p.Old && p.chunked {
+		return p.refuse("Transfer-Encoding in HTTP/1.0")
+	}
+	if p.foreign || p.hosts == 0 && !p.Old || p.upgrades && p.Old {
 		return foreign
 	}
 	if !p.upgrades {
 		p.Upgrade = ""
+	}
+	if p.Old {
+		p.Close = p.Close || !p.keepAlive
+		p.Expect = false
 	}
 	p.Length = p.length
 	if p.chunked {

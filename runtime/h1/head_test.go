@@ -38,7 +38,8 @@ func TestWhatIsNoPlainRequestIsGivenBackWhole(t *testing.T) {
 		serve: reflect,
 	}})
 	for name, text := range map[string]string{
-		"HTTP/1.0":            "GET / HTTP/1.0\r\n\r\n",
+		"HTTP/0.9":            "GET /\r\n\r\n",
+		"HTTP/1.0 upgrading":  "GET / HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
 		"HTTP/2":              "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 		"CONNECT":             "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n",
 		"asterisk":            "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -91,6 +92,7 @@ func TestWhatTwoParsersCouldReadInTwoWaysIsRefused(t *testing.T) {
 		"null in a value":       post("X: a\x00b"),
 		"delete in a value":     post("X: a\x7fb"),
 		"two hosts":             post("Host: other"),
+		"chunked in HTTP/1.0":   "POST /x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 		"null, no end yet":      "GET /x HTTP/1.1\r\nX: \x00",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,4 +1,4 @@
-// Package h1 is the fast HTTP/1.1 server: a connection in, calls out. It knows
+// Package h1 is the fast HTTP/1 server: a connection in, calls out. It knows
 // one strict grammar and decides on each head before a byte of it is consumed;
 // a connection whose head it does not know is given back whole, for another
 // engine. What two parsers could read in two ways it refuses. One goroutine
