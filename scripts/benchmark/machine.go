@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
@@ -32,7 +33,7 @@ func describe(ctx context.Context, b *bench) machine {
 		System:   output(ctx, "uname", "-sr"),
 		HAProxy:  word(output(ctx, "haproxy", "-v"), 2),
 		Wrk:      word(strings.TrimPrefix(output(ctx, "wrk", "-v"), "wrk "), 0),
-		Commit:   output(ctx, "git", "describe", "--always", "--dirty"),
+		Commit:   commit(ctx),
 		LoadFrom: loadAverage(),
 		Rounds:   b.o.duration.String(),
 	}
@@ -43,6 +44,15 @@ func describe(ctx context.Context, b *bench) machine {
 		m.Commit = output(ctx, b.pillion, "version")
 	}
 	return m
+}
+
+// commit is what the checkout is at; unknown outside of one.
+func commit(ctx context.Context) string {
+	out, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty").Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(out))
 }
 
 // done takes note of the load at the end; ours is in it.
