@@ -521,6 +521,45 @@ func TestTheResolverUnderLoad(t *testing.T) {
 	}
 }
 
+// A look-up of a known name costs the same for one instance as for a hundred,
+// and beside fifty other apps: nothing that has to be collected.
+func TestAKnownNameCostsNoAllocation(t *testing.T) { // not parallel: it counts allocations
+	for _, instances := range []int{1, 100} {
+		s := &table{name: "local"}
+		var all []discovery.Endpoint
+		for i := range instances {
+			all = append(all, at(fmt.Sprintf("i%d", i), fmt.Sprintf("127.0.0.1:%d", 1000+i)))
+		}
+		for i := range 50 {
+			e := at(fmt.Sprintf("o%d", i), fmt.Sprintf("127.0.0.1:%d", 3000+i))
+			e.App = fmt.Sprintf("other-%d", i)
+			all = append(all, e)
+		}
+		s.set(all...)
+		seen, err := discovery.OpenSeen(filepath.Join(t.TempDir(), "seen.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := discovery.New(discovery.Options{Sources: []discovery.Source{s}, Seen: seen})
+		first, err := r.Endpoints(t.Context(), orders)
+		if err != nil || len(first) != instances {
+			t.Fatalf("%d instances, %v", len(first), err)
+		}
+		n := testing.AllocsPerRun(1000, func() {
+			if got := r.Present(orders); len(got) != instances || &got[0] != &first[0] {
+				t.Error("another answer though nothing has changed")
+			}
+			r.Answered(orders)
+		})
+		if n >= 1 { // the sources are asked each 10 ms
+			t.Errorf("%v allocations for %d instances", n, instances)
+		}
+		if got := r.Present(discovery.Key{Namespace: "default", App: "nobody"}); len(got) > 0 {
+			t.Errorf("%v", got)
+		}
+	}
+}
+
 func BenchmarkLookup(b *testing.B) {
 	s := &table{name: "local"}
 	s.set(at("a", "127.0.0.1:1"), at("b", "127.0.0.1:2"))

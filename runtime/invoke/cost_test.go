@@ -164,6 +164,41 @@ func TestAStreamedBodyKeepsItsBudgetOfAllocations(t *testing.T) { // not paralle
 	}
 }
 
+// A reader that wants no bodies costs something, and only while it is there.
+func TestATapCostsOnlyWhileSomebodyListens(t *testing.T) { // not parallel: it counts allocations
+	taps := new(invoke.Taps)
+	w := newWay(t, many(1), taps)
+	count := func() float64 {
+		return testing.AllocsPerRun(1000, func() {
+			if err := w.do(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	before := count()
+	leave := taps.Attach(deaf{})
+	during := count()
+	leave()
+	if after := count(); after != before || before > allocationBudget || during <= before {
+		t.Errorf("%v allocations before, %v while somebody listens, %v after", before, during, after)
+	}
+	taps.Attach(choosy{})
+	if got := count(); got != before {
+		t.Errorf("%v allocations for a reader that wants none, %v without", got, before)
+	}
+}
+
+// deaf keeps no bytes, choosy wants no call.
+type (
+	deaf   struct{}
+	choosy struct{}
+)
+
+func (deaf) Want(invoke.Side, *invoke.Call) int   { return 0 }
+func (deaf) Seen(*invoke.Record)                  {}
+func (choosy) Want(invoke.Side, *invoke.Call) int { return -1 }
+func (choosy) Seen(*invoke.Record)                {}
+
 func BenchmarkStages(b *testing.B) {
 	for _, instances := range []int{1, 10, 100} {
 		b.Run(fmt.Sprintf("instances=%d", instances), func(b *testing.B) {

@@ -53,7 +53,13 @@ func (r *table) set(found ...discovery.Endpoint) {
 func (r *table) Endpoints(context.Context, discovery.Key) ([]discovery.Endpoint, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.found), nil
+	return r.found, nil
+}
+
+func (r *table) Present(discovery.Key) []discovery.Endpoint {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.found
 }
 
 func (r *table) Changed(ctx context.Context, _ discovery.Key, version uint64) (uint64, error) {
@@ -93,7 +99,7 @@ func (r *table) Answered(discovery.Key) {
 func (r *table) Failed(e discovery.Endpoint) {
 	r.mu.Lock()
 	r.failed = append(r.failed, e.Instance)
-	r.found = slices.DeleteFunc(r.found, func(x discovery.Endpoint) bool { return x.Instance == e.Instance })
+	r.found = slices.DeleteFunc(slices.Clone(r.found), func(x discovery.Endpoint) bool { return x.Instance == e.Instance })
 	r.mu.Unlock()
 }
 
