@@ -56,7 +56,7 @@ func (x *exchange) failure(ctx context.Context, to location, err error) *apperr.
 	case errors.As(err, &alert):
 		e.Reason, e.Hop, e.Cause = apperr.PeerNotTrusted, apperr.HopTLS, "it ended the handshake: "+strings.TrimPrefix(alert.Error(), "tls: ")
 	case errors.As(err, &op) && op.Op == "dial":
-		e.Reason, e.Hop, e.Cause = apperr.PeerUnreachable, apperr.HopNetwork, dialCause(op)
+		e.Reason, e.Hop, e.Cause = apperr.PeerUnreachable, apperr.HopNetwork, dialCause(op, to)
 	case strings.Contains(err.Error(), "TLS handshake timeout"):
 		e.Reason, e.Hop = apperr.PeerUnreachable, apperr.HopTLS
 		e.Cause = fmt.Sprintf("no TLS handshake within %v", connectTimeout)
@@ -69,10 +69,10 @@ func (x *exchange) failure(ctx context.Context, to location, err error) *apperr.
 }
 
 // dialCause is why there is no connection.
-func dialCause(op *net.OpError) string {
+func dialCause(op *net.OpError, to location) string {
 	address := ""
-	if op.Addr != nil {
-		address = op.Addr.String() + ": "
+	if op.Addr != nil && op.Addr.String() != to.authority() {
+		address = op.Addr.String() + ": " // what the name stands for
 	}
 	switch {
 	case errors.Is(op, syscall.ECONNREFUSED):
