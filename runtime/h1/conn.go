@@ -156,7 +156,13 @@ func (c *conn) parse() (*Exchange, verdict) {
 		return nil, c.refuses(tooLarge())
 	}
 	var p parser
-	switch p.parse(string(data[:end+len("\r\n")])) {
+	v := p.parse(string(data[:end+len("\r\n")]))
+	if v != taken {
+		if why := broken(data[:size]); why != "" {
+			return nil, c.refuses(badRequest(why)) // as if it had come in pieces
+		}
+	}
+	switch v {
 	case taken:
 	case refused:
 		return nil, c.refuses(badRequest(p.why))

@@ -103,7 +103,10 @@ type seen struct {
 }
 
 // reflect answers with what it was called with.
-func reflect(_ context.Context, x *h1.Exchange) {
+func reflect(ctx context.Context, x *h1.Exchange) { answer(ctx, x, true) }
+
+// answer is reflect, which may leave out whether the body was whole.
+func answer(_ context.Context, x *h1.Exchange, whole bool) {
 	c := &x.Call
 	s := seen{
 		Verb: c.Verb, Path: c.Path, Host: c.Host, Upgrade: x.Head.Upgrade,
@@ -111,6 +114,7 @@ func reflect(_ context.Context, x *h1.Exchange) {
 	}
 	if c.Body != nil {
 		_, s.Whole = invoke.Whole(c.Body)
+		s.Whole = s.Whole && whole
 		data, err := io.ReadAll(c.Body)
 		if err != nil {
 			_ = x.Reply(h1.Reply{Status: 400, Body: []byte(err.Error())})

@@ -2,9 +2,13 @@ package httpapi_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +27,13 @@ func openDoor(tb testing.TB, cfg httpapi.Config) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	openDoorOn(tb, cfg, ln)
+	return ln.Addr().String()
+}
+
+func openDoorOn(tb testing.TB, cfg httpapi.Config, ln net.Listener) {
+	tb.Helper()
+	var err error
 	if cfg.Self, err = identity.New("public", "default", "todo-api"); err != nil {
 		tb.Fatal(err)
 	}
@@ -36,13 +47,25 @@ func openDoor(tb testing.TB, cfg httpapi.Config) string {
 			tb.Error(err)
 		}
 	})
-	return ln.Addr().String()
 }
 
-// recorder notes the calls of each connection.
+// A recorder is a door on a unix socket, which needs no ports, and the calls
+// that came through it.
 type recorder struct {
-	mu    sync.Mutex
-	calls map[string][]seen
+	path  string
+	mu    sync.Mutex // guards what follows
+	calls []seen
+}
+
+func newRecorder(tb testing.TB, dir string, standardEngine bool) *recorder {
+	tb.Helper()
+	r := &recorder{path: filepath.Join(dir, fmt.Sprintf("s%v", standardEngine))}
+	ln, err := net.Listen("unix", r.path)
+	if err != nil {
+		tb.Skip("no unix sockets: ", err)
+	}
+	openDoorOn(tb, httpapi.Config{Invoke: r, Standard: standardEngine}, ln)
+	return r
 }
 
 func (r *recorder) Serve(_ context.Context, c *invoke.Call) (*invoke.Answer, error) {
@@ -60,33 +83,29 @@ func (r *recorder) Serve(_ context.Context, c *invoke.Call) (*invoke.Answer, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.calls[c.Remote] = append(r.calls[c.Remote], s)
+	r.calls = append(r.calls, s)
 	return &invoke.Answer{Status: 200, Body: invoke.BytesBody(nil)}, nil
 }
 
-func (r *recorder) of(remote string) []seen {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	calls := r.calls[remote]
-	delete(r.calls, remote)
-	return calls
-}
-
 // ask sends data on a connection of its own and returns the calls it was.
-func (r *recorder) ask(t *testing.T, addr string, data []byte) []seen {
+func (r *recorder) ask(t testing.TB, data []byte) []seen {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
+	c, err := net.Dial("unix", r.path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
 	_ = c.SetDeadline(time.Now().Add(patience))
 	_, _ = c.Write(data) // it may be refused before it is sent
-	_ = c.(*net.TCPConn).CloseWrite()
-	if _, err := io.Copy(io.Discard, c); err != nil && strings.Contains(err.Error(), "timeout") {
-		t.Errorf("%s is not done with %q", addr, data)
+	_ = c.(*net.UnixConn).CloseWrite()
+	if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%s is not done with %q", r.path, data)
 	}
-	return r.of(c.LocalAddr().String())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	calls := r.calls
+	r.calls = nil
+	return calls
 }
 
 // asNetHTTP is a call as net/http would have it: it sorts the fields, writes
@@ -141,11 +160,19 @@ func FuzzEngines(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	r := &recorder{calls: make(map[string][]seen)}
-	fast := openDoor(f, httpapi.Config{Invoke: r})
-	slow := openDoor(f, httpapi.Config{Invoke: r, Standard: true})
+	dir, err := os.MkdirTemp("", "door") //nolint:usetesting // f.TempDir's path may be too long for a socket
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = os.RemoveAll(dir) })
+	fast, slow := newRecorder(f, dir, false), newRecorder(f, dir, true)
+	for _, r := range []*recorder{fast, slow} {
+		if calls := r.ask(f, []byte(plain+plain)); len(calls) != 2 {
+			f.Fatalf("%s: %d calls of two", r.path, len(calls))
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		a, b := r.ask(t, fast, data), r.ask(t, slow, data)
+		a, b := fast.ask(t, data), slow.ask(t, data)
 		for i := range min(len(a), len(b)) {
 			if !equalCalls(a[i], b[i]) {
 				t.Errorf("call %d of %q:\nfast     %+v\nstandard %+v", i, data, a[i], b[i])
