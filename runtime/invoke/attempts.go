@@ -60,19 +60,19 @@ type attempts struct {
 func newAttempts(i *Invoker, c *Call) *attempts {
 	a := &attempts{i: i, c: c, pause: firstLook, tellReached: c.Reached, tellInfo: c.Informational}
 	a.progress.began = time.Now()
-	switch {
-	case c.Body == nil:
-	case a.kept.keep(c.Body):
-		a.body = &a.kept
-	default:
-		a.body = newReplay(c.Body, c.Length, i.replays)
-	}
 	return a
 }
 
 // run carries the call to an instance of key's app, which is want.
 func (a *attempts) run(ctx context.Context, key discovery.Key, want identity.ID) (*Answer, error) {
 	a.key = key
+	switch c := a.c; {
+	case c.Body == nil:
+	case a.kept.keep(c.Body):
+		a.body = &a.kept
+	default:
+		a.body = newReplay(c.Body, c.Length, a.i.replays)
+	}
 	answer, failed := a.loop(ctx, want)
 	if failed == nil {
 		return answer, nil
@@ -83,6 +83,9 @@ func (a *attempts) run(ctx context.Context, key discovery.Key, want identity.ID)
 // through gives the call to h, which makes the only attempt.
 func (a *attempts) through(ctx context.Context, h Handler) (*Answer, error) {
 	a.n = 1
+	if a.c.Body != nil {
+		a.body = once{a.c.Body}
+	}
 	a.progress.enter(sending)
 	answer, err := h.Serve(ctx, a.attempt(true))
 	if err != nil {

@@ -15,6 +15,13 @@ type replays interface {
 	close() error
 }
 
+// A once is a body for the only attempt.
+type once struct{ Body }
+
+func (o once) attempt() Body { return o.Body }
+func (once) possible() bool  { return false }
+func (o once) close() error  { return o.Close() }
+
 // A kept is a body that is there already, so that nothing needs to be kept of
 // it: each attempt reads the same bytes.
 type kept struct {
