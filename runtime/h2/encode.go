@@ -22,8 +22,11 @@ type encoder struct {
 	names map[string]string // names that were not in lower case
 }
 
-// maxNames bounds the names a connection remembers in lower case.
-const maxNames = 128
+// Bounds of the names a connection remembers in lower case.
+const (
+	maxNames    = 128
+	maxNameSize = 64
+)
 
 type bytesWriter []byte
 
@@ -98,7 +101,7 @@ func (e *encoder) lower(name string) string {
 		return known
 	}
 	low := strings.ToLower(name)
-	if len(e.names) < maxNames {
+	if len(e.names) < maxNames && len(name) <= maxNameSize {
 		if e.names == nil {
 			e.names = make(map[string]string)
 		}

@@ -72,6 +72,9 @@ var (
 	errFinished = errors.New("the exchange is over")
 )
 
+// errOver is what ends an exchange that its owner has done with.
+var errOver = &Error{Code: http2.ErrCodeCancel, Err: errFinished}
+
 // An Error is why an exchange has failed, and the proof of how far it came.
 type Error struct {
 	// Evidence is what is known about how far the request came.

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -14,6 +15,7 @@ const rounds = 4
 // queue appends a frame. c.mu is held; the caller calls push or kick.
 func (c *conn) queue(kind http2.FrameType, flags http2.Flags, id uint32, payload []byte) {
 	before := len(c.out)
+	c.makeRoom(len(payload))
 	c.out = appendFrame(c.out, kind, flags, id, payload)
 	c.queued += uint64(len(c.out) - before) //nolint:gosec // not negative
 }
@@ -27,6 +29,7 @@ func (c *conn) queueNumber(kind http2.FrameType, id uint32, n uint32) {
 // queueHead appends the block in the encoder. c.mu is held.
 func (c *conn) queueHead(id uint32, end bool) {
 	before := len(c.out)
+	c.makeRoom(len(c.enc.out))
 	c.out = c.enc.appendHead(c.out, id, end)
 	c.queued += uint64(len(c.out) - before) //nolint:gosec // not negative
 }
@@ -102,18 +105,40 @@ func (c *conn) write(limit int) {
 	c.quiet.Broadcast()
 }
 
-// trim lets go of the buffers of a connection that is idle. c.mu is held.
-func (c *conn) trim() {
-	const kept = 4 << 10
-	if len(c.streams) > 0 {
+// Sizes of the buffers that are written from: an idle connection has small
+// ones.
+const (
+	smallOut = 4 << 10
+	largeOut = gather + 2*frameLimit
+)
+
+var largeOuts = sync.Pool{New: func() any { return new([largeOut]byte) }}
+
+// makeRoom makes the buffer large if a payload of n bytes is more than it
+// holds. c.mu is held.
+func (c *conn) makeRoom(n int) {
+	if need := len(c.out) + n; need <= cap(c.out) || need <= smallOut || need > largeOut || cap(c.out) >= largeOut {
 		return
 	}
-	if cap(c.out) > kept {
-		c.out = nil
+	c.out = append(largeOuts.Get().(*[largeOut]byte)[:0], c.out...)
+}
+
+// trim lets go of the buffers of a connection that is idle. c.mu is held.
+func (c *conn) trim() {
+	if len(c.streams) == 0 && len(c.out) == 0 {
+		c.out, c.spare = trimmed(c.out), trimmed(c.spare)
 	}
-	if cap(c.spare) > kept {
-		c.spare = nil
+}
+
+// trimmed is b, or nothing if it is large.
+func trimmed(b []byte) []byte {
+	if cap(b) == largeOut {
+		largeOuts.Put((*[largeOut]byte)(b[:largeOut]))
 	}
+	if cap(b) > smallOut {
+		return nil
+	}
+	return b
 }
 
 // unwritable notes that nothing can be written any more. What the peer has sent

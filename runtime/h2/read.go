@@ -2,6 +2,8 @@ package h2
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -60,8 +62,11 @@ func (c *conn) ending(err error) error {
 		}
 		return violated(http2.ErrCode(ce), "%s", what)
 	}
-	if errors.Is(err, http2.ErrFrameTooLarge) {
+	switch {
+	case errors.Is(err, http2.ErrFrameTooLarge):
 		return violated(http2.ErrCodeFrameSize, "a frame that is too large")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the peer has closed the connection: %w", err)
 	}
 	return err
 }
@@ -131,8 +136,11 @@ func (c *conn) frame(fh http2.FrameHeader) error {
 	if !c.greeted && fh.Type != http2.FrameSettings {
 		return violated(http2.ErrCodeProtocol, "%s before SETTINGS", fh.Type)
 	}
-	if fh.Type == http2.FrameData {
+	switch fh.Type { //nolint:exhaustive // the two that come most: the library's frames cost an allocation each
+	case http2.FrameData:
 		return c.data(fh)
+	case http2.FrameWindowUpdate:
+		return c.windowUpdate(fh)
 	}
 	if c.src.buffered() < int(fh.Length) {
 		c.arm()
@@ -147,8 +155,6 @@ func (c *conn) frame(fh http2.FrameHeader) error {
 		return c.fragment(f.HeaderBlockFragment(), f.HeadersEnded())
 	case *http2.ContinuationFrame:
 		return c.fragment(f.HeaderBlockFragment(), f.HeadersEnded())
-	case *http2.WindowUpdateFrame:
-		return c.windowUpdate(f)
 	case *http2.RSTStreamFrame:
 		return c.resetByPeer(f)
 	case *http2.SettingsFrame:
@@ -157,7 +163,7 @@ func (c *conn) frame(fh http2.FrameHeader) error {
 		return c.ping(f)
 	case *http2.GoAwayFrame:
 		c.role.left(f.LastStreamID, f.ErrCode)
-		return nil
+		return c.uselessFrame()
 	case *http2.PushPromiseFrame:
 		return violated(http2.ErrCodeProtocol, "PUSH_PROMISE")
 	default:
@@ -247,20 +253,42 @@ func (c *conn) setting(s http2.Setting) error {
 // maxWindow is the largest window there may be.
 const maxWindow = 1<<31 - 1
 
-func (c *conn) windowUpdate(f *http2.WindowUpdateFrame) error {
+func (c *conn) windowUpdate(fh http2.FrameHeader) error {
+	if fh.Length != 4 {
+		return violated(http2.ErrCodeFrameSize, "a WINDOW_UPDATE of %d bytes", fh.Length)
+	}
+	more := int64(0)
+	for range 4 {
+		b, err := c.src.next(1)
+		if err != nil {
+			return err
+		}
+		more = more<<8 | int64(b[0])
+	}
+	more &= maxWindow // the first bit is reserved
+	switch {
+	case more == 0 && fh.StreamID == 0:
+		return violated(http2.ErrCodeProtocol, "a window of nothing")
+	case more == 0:
+		return &streamFault{fh.StreamID, http2.ErrCodeProtocol, "a window of nothing"}
+	}
+	return c.widen(fh.StreamID, more)
+}
+
+// widen notes that the peer takes more on a stream, or on the connection.
+func (c *conn) widen(id uint32, more int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	more := int64(f.Increment)
-	if f.StreamID == 0 {
+	if id == 0 {
 		if c.window += more; c.window > maxWindow {
 			return violated(http2.ErrCodeFlowControl, "a window that is too large")
 		}
 		c.letOn()
 		return nil
 	}
-	s := c.streams[f.StreamID]
+	s := c.streams[id]
 	if s == nil {
-		if c.role.idle(f.StreamID) {
+		if c.role.idle(id) {
 			return violated(http2.ErrCodeProtocol, "WINDOW_UPDATE of a stream that has not begun")
 		}
 		return nil
@@ -328,28 +356,30 @@ func (c *conn) data(fh http2.FrameHeader) error {
 			return violated(http2.ErrCodeProtocol, "more padding than there is room for")
 		}
 	}
-	s, err := c.receiver(fh)
+	s, err := c.receiver(fh, left-padding)
 	if err != nil {
 		return errors.Join(c.skip(left), err)
 	}
 	if err := c.receive(s, left-padding, padding); err != nil {
 		return err
 	}
-	if left-padding > 0 {
-		c.useful()
-	} else if !fh.Flags.Has(http2.FlagDataEndStream) {
-		return c.uselessFrame()
-	}
 	if s != nil && fh.Flags.Has(http2.FlagDataEndStream) {
 		return c.gotEnd(s, nil)
+	}
+	if left == padding {
+		return c.uselessFrame()
 	}
 	return nil
 }
 
-// receiver is the stream of a DATA frame; nil if it is over on this side.
-func (c *conn) receiver(fh http2.FrameHeader) (*stream, error) {
+// receiver is the stream of a DATA frame with n bytes; nil if it is over on
+// this side.
+func (c *conn) receiver(fh http2.FrameHeader, n int) (*stream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if n > 0 {
+		c.useless = 0
+	}
 	s := c.streams[fh.StreamID]
 	switch {
 	case s == nil && c.role.idle(fh.StreamID):

@@ -78,6 +78,7 @@ func TestABodyMustBeAsLongAsItSays(t *testing.T) {
 	for _, body := range []string{"abcd", "abcdef"} {
 		r := rawClient(t, st.addr)
 		r.post(1, "content-length", "5")
+		r.ping() // the handler runs
 		r.data(1, true, body)
 		r.wantReset(1, http2.ErrCodeProtocol)
 		if err := <-done; err == nil {

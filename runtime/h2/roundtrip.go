@@ -52,6 +52,7 @@ type exchange struct {
 	body     answerBody
 	answer   invoke.Answer
 	watch    callctx.Watch
+	uploads  bool // the body goes out on its own
 	answered bool // the reader's: the final head has come
 
 	// The connection's lock guards what follows.
@@ -111,6 +112,7 @@ func (x *exchange) begin() error {
 	} else if err := x.send(&message{open: m.open, head: m.head}); err != nil {
 		return err
 	}
+	x.uploads = true
 	x.cl.uploads.Add(1)
 	go x.upload()
 	return nil
@@ -353,10 +355,12 @@ func (x *exchange) ending(err error) {
 // Close gives up what has not ended yet.
 func (b *answerBody) Close() error {
 	x := b.x
-	x.reset(http2.ErrCodeCancel, &Error{Code: http2.ErrCodeCancel, Err: errFinished})
+	x.reset(http2.ErrCodeCancel, errOver)
 	_ = b.bodyOf.Close() // it has no error
 	x.in.free()
-	closeBody(x.call)
+	if x.uploads {
+		closeBody(x.call)
+	}
 	x.finish()
 	return nil
 }

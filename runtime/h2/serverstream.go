@@ -59,6 +59,10 @@ func (s *Stream) wake() {
 		return
 	}
 	s.started = true
+	if s.ctx.Err() != nil {
+		s.finish() // it was taken back before it began
+		return
+	}
 	s.conn.handlers.Add(1)
 	go s.run()
 }
@@ -90,10 +94,10 @@ func (s *Stream) finish() {
 	c.mu.Unlock()
 	switch {
 	case !sent:
-		s.reset(http2.ErrCodeInternal, &Error{Err: errFinished})
+		s.reset(http2.ErrCodeInternal, errOver)
 	case !got:
 		// The answer is complete; the rest of the request is of no use.
-		s.reset(http2.ErrCodeNo, &Error{Err: errFinished})
+		s.reset(http2.ErrCodeNo, errOver)
 	}
 	_ = s.body.Close() // it has no error
 	s.in.free()
