@@ -68,6 +68,15 @@ func (b *bench) warm(ctx context.Context, to *subject, s scenario) error {
 	return err
 }
 
+// roundOf is how long a round is: longer where the load generator takes its
+// time to open all connections, which is not what is to be measured.
+func (b *bench) roundOf(s scenario) time.Duration {
+	if s.Connections >= 512 && !b.o.quick {
+		return 3 * b.o.duration
+	}
+	return b.o.duration
+}
+
 // round measures one subject once.
 func (b *bench) round(ctx context.Context, to *subject, s scenario) (sample, error) {
 	if s.Connections >= manyConnections && !b.o.quick {
@@ -79,18 +88,19 @@ func (b *bench) round(ctx context.Context, to *subject, s scenario) (sample, err
 	if err != nil {
 		return sample{}, err
 	}
+	long := b.roundOf(s)
 	proxyCPU, appCPU := cpuOf(proxies), cpuOf(apps)
 	var held memory
 	var watching sync.WaitGroup
 	late := make(chan struct{})
 	watching.Go(func() {
 		select {
-		case <-time.After(b.o.duration * 3 / 4):
+		case <-time.After(long * 3 / 4):
 			held = memoryOf(proxies)
 		case <-late:
 		}
 	})
-	o, err := b.load(ctx, to, s, b.o.duration)
+	o, err := b.load(ctx, to, s, long)
 	close(late)
 	watching.Wait()
 	if err != nil {
