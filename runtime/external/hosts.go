@@ -58,8 +58,8 @@ var _ invoke.External = (*Hosts)(nil)
 type host struct {
 	base     string // of a named one
 	headers  []config.EndpointHeader
-	follow   bool // redirects
-	unusable *apperr.Error
+	follow   bool          // redirects
+	unusable *apperr.Error // then there are no transports
 
 	// Each of the transports opens connections only once it is used. web speaks
 	// what the host does; tunnels can only be made by HTTP/1.1; grpc is HTTP/2
@@ -108,6 +108,9 @@ func (h *Hosts) Close() {
 }
 
 func (h *host) close() {
+	if h.unusable != nil {
+		return
+	}
 	for _, t := range []*http.Transport{h.web, h.one, h.grpc} {
 		t.CloseIdleConnections()
 	}
@@ -152,7 +155,7 @@ func named(e config.HTTPEndpoint, roots *x509.CertPool) (*host, error) {
 		return &host{unusable: &apperr.Error{
 			Reason: apperr.OwnConfig, What: "the HTTPEndpoint " + e.Name + " cannot be called",
 			Cause: e.Unusable, Hint: "write it as a value at " + e.At, Reached: apperr.ReachedNo,
-		}, web: &http.Transport{}, one: &http.Transport{}, grpc: &http.Transport{}}, nil
+		}}, nil
 	}
 	secure, err := clientTLS(e.TLS, roots)
 	if err != nil {
