@@ -140,6 +140,9 @@ func (c *conn) makeRoom() error {
 func (c *conn) Read(p []byte) (int, error) {
 	if c.r == c.w {
 		if len(p) >= smallBuffer {
+			if c.buf != nil && !c.flowing {
+				c.letGo() // a stream or tunnel may stay silent for long
+			}
 			return c.Conn.Read(p)
 		}
 		if err := c.fill(); err != nil {

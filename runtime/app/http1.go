@@ -105,7 +105,11 @@ func (x *exchange) hand() (answerHead, error) {
 		x.handover.wrote()
 	}
 	if err == nil {
-		return x.await()
+		got, err := x.await()
+		if x.conn.uses == 0 {
+			x.pool.heard()
+		}
+		return got, err
 	}
 	lapse, lapsed := errors.AsType[*lapseError](err)
 	if !lapsed || (lapse.untouched && x.conn.uses > 0) {

@@ -9,13 +9,14 @@ import (
 
 // How long a connection may have been idle to be used. A call that must not be
 // repeated takes only a fresh one, because an app may close an idle connection
-// in the moment it is used: up to idleTrusted in any case, and up to
-// idleLimitStrict if another one has been seen to live idleMargin times as
-// long. The margin is wide because an app that is starved of CPU closes late
+// in the moment it is used: none before one has been seen to live for
+// idleTrusted, which is what is trusted from then on, and up to idleLimitStrict
+// if one has been seen to live idleMargin times as long. The margin is wide because an app that is starved of CPU closes late
 // once, and in time again. None is kept for longer than idleTimeout, which is
 // a little more than anybody asks for.
 const (
 	idleMargin      = 4
+	idleRefuted     = 4 * idleMargin // so many limits alive: it is none
 	idleLimit       = 60 * time.Second
 	idleLimitStrict = time.Second
 	idleTrusted     = 20 * time.Millisecond
@@ -41,6 +42,9 @@ type habits struct {
 	at    time.Time
 	// lived is the longest that one was seen to be idle and open.
 	lived time.Duration
+	// single says that the app does not serve a connection while another one is
+	// open.
+	single bool
 }
 
 // trusted is how long a connection may have been idle to be used by a call
@@ -50,6 +54,9 @@ func (h *habits) trusted(limit time.Duration, now time.Time) time.Duration {
 		limit = min(limit, h.limit/idleMargin)
 	}
 	if limit <= idleLimitStrict {
+		if h.lived < idleTrusted {
+			return -1 // it may close each one behind its answer, and not say so
+		}
 		limit = min(limit, max(idleTrusted, h.lived/idleMargin))
 	}
 	return limit
@@ -63,6 +70,17 @@ func (h *habits) closed(idle idleness, now time.Time) {
 		h.limit = d
 	}
 	h.at = now
+}
+
+// open notes that an idle connection was seen to be open. One that lives far
+// beyond the limit that was seen before shows that it was no limit: the app was
+// replaced, say, and closed whatever it had.
+func (h *habits) open(idle idleness, now time.Time) {
+	age := now.Sub(idle.since)
+	h.lived = max(h.lived, age)
+	if idle.since.After(h.at) && age > idleRefuted*h.limit {
+		h.limit = 0
+	}
 }
 
 // usable reports whether an idle connection that was taken is still open.
@@ -85,15 +103,15 @@ func (p *pool) usable(c *conn) bool {
 	return true
 }
 
-// sweepSoon makes sure that a connection which has just become idle is looked
-// at soon. The lock is held.
-func (p *pool) sweepSoon(now time.Time) {
-	at := now.Add(sweepSoon)
+// sweepBy makes sure that the idle connections are looked at within d. The lock
+// is held.
+func (p *pool) sweepBy(now time.Time, d time.Duration) {
+	at := now.Add(d)
 	switch {
 	case p.sweeper == nil:
-		p.sweeper = time.AfterFunc(sweepSoon, p.sweep)
+		p.sweeper = time.AfterFunc(d, p.sweep)
 	case p.sweepAt.IsZero() || at.Before(p.sweepAt):
-		p.sweeper.Reset(sweepSoon)
+		p.sweeper.Reset(d)
 	default:
 		return
 	}
@@ -117,22 +135,27 @@ func (p *pool) sweep() {
 	defer p.crew.done()
 	now := time.Now()
 	p.mu.Lock()
-	var gone []*conn
+	late := now.Sub(p.sweepAt) > idleTrusted
+	gone := p.makeWay(now)
 	surplus := len(p.idle) - maxIdle
 	p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool {
-		over := p.over(c, now, surplus)
+		over := p.over(c, now, late)
+		if age := now.Sub(c.idle.since); age > idleTimeout || (surplus > 0 && age > idleSurplus) {
+			over = true
+		}
 		surplus--
 		if over {
 			gone = append(gone, c)
 		}
 		return over
 	})
-	if n := len(p.idle); n == 0 || p.closed {
-		p.rest()
-	} else {
+	p.rest()
+	if n := len(p.idle); n > 0 && !p.closed {
 		next := min(max(now.Sub(p.idle[n-1].idle.since)/idleMargin, sweepSoon), sweepLate)
-		p.sweeper.Reset(next)
-		p.sweepAt = now.Add(next)
+		if !p.asked.IsZero() {
+			next = min(next, patience)
+		}
+		p.sweepBy(now, next)
 	}
 	p.mu.Unlock()
 	for _, c := range gone {
@@ -140,20 +163,66 @@ func (p *pool) sweep() {
 	}
 }
 
-// over reports whether an idle connection is not wanted any more. The first
-// surplus ones are more than may stay. The lock is held.
-func (p *pool) over(c *conn, now time.Time, surplus int) bool {
-	age := now.Sub(c.idle.since)
+// over reports whether the app has closed an idle connection. A sweep that
+// comes late, on a machine that has too much to do, does not show how long the
+// app lets one live. The lock is held.
+func (p *pool) over(c *conn, now time.Time, late bool) bool {
 	switch {
-	case age < idleTrusted:
+	case now.Sub(c.idle.since) < idleTrusted:
 		return false
 	case !c.sight.quiet():
 		p.habits.closed(c.idle, now)
 		return true
 	}
 	c.idle.quiet = now
-	p.habits.lived = max(p.habits.lived, age)
-	return age > idleTimeout || (surplus > 0 && age > idleSurplus)
+	if !late {
+		p.habits.open(c.idle, now)
+	}
+	return false
+}
+
+// A simple app serves one connection until it ends and then the next: there a
+// new one waits as long as an idle one is open. So the idle ones are closed if
+// the answer on a new one takes longer than patience; and if it then comes
+// within relief, the app is known to be such a one.
+const (
+	patience = 100 * time.Millisecond
+	relief   = 50 * time.Millisecond
+)
+
+// began notes that a call is on a new connection.
+func (p *pool) began() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) > 0 && p.asked.IsZero() {
+		now := time.Now()
+		p.asked = now
+		p.sweepBy(now, patience)
+	}
+}
+
+// heard notes that a new connection has been answered on.
+func (p *pool) heard() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.relieved.IsZero() && time.Since(p.relieved) < relief {
+		p.habits.single = true
+	}
+	p.asked, p.relieved = time.Time{}, time.Time{}
+}
+
+// makeWay takes the idle connections away if a call waits on a new one. The
+// lock is held.
+func (p *pool) makeWay(now time.Time) (gone []*conn) {
+	if p.asked.IsZero() || len(p.idle) == 0 {
+		return nil
+	}
+	if left := patience - now.Sub(p.asked); left > 0 {
+		return nil
+	}
+	gone, p.idle = p.idle, nil
+	p.asked, p.relieved = time.Time{}, now
+	return gone
 }
 
 // watched makes a connection idle that has to be watched: a goroutine reads

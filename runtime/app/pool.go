@@ -49,6 +49,9 @@ type pool struct {
 	habits  habits
 	sweeper *time.Timer // nil before the first connection is idle
 	sweepAt time.Time   // zero: not at all
+	// asked is since when a call waits on a new connection beside idle ones, and
+	// relieved when those were closed because of it.
+	asked, relieved time.Time
 }
 
 func newPool(d dialer, c *crew) *pool { return &pool{dialer: d, crew: c, looks: canLook} }
@@ -134,13 +137,28 @@ func (p *pool) popFresh(limit time.Duration) *conn {
 
 // dial makes a connection, whose place is already counted.
 func (p *pool) dial(ctx context.Context) (*conn, error) {
+	p.clear()
 	at := p.dialer.spot()
 	c, host, err := p.dialer.dial(ctx)
 	if err != nil {
 		p.free()
 		return nil, err
 	}
+	p.began()
 	return newConn(c, host, at), nil
+}
+
+// clear closes the idle connections to an app that serves one at a time.
+func (p *pool) clear() {
+	p.mu.Lock()
+	var idle []*conn
+	if p.habits.single {
+		idle, p.idle = p.idle, nil
+	}
+	p.mu.Unlock()
+	for _, c := range idle {
+		p.discard(c)
+	}
 }
 
 // free gives up a counted place: to who waits longest, if anybody does.
@@ -195,7 +213,7 @@ func (p *pool) put(c *conn) {
 	c.idle.since, c.idle.quiet = now, now
 	if p.looks {
 		p.idle = append(p.idle, c)
-		p.sweepSoon(now)
+		p.sweepBy(now, sweepSoon)
 		p.mu.Unlock()
 		return
 	}
@@ -224,7 +242,7 @@ func (p *pool) learn(idle idleness) {
 // one.
 func (p *pool) forget() {
 	p.mu.Lock()
-	p.habits = habits{}
+	p.habits, p.asked, p.relieved = habits{}, time.Time{}, time.Time{}
 	idle := p.idle
 	p.idle = nil
 	p.mu.Unlock()

@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"sync/atomic"
@@ -103,6 +104,67 @@ func TestClosedConnectionsAreNeverUsed(t *testing.T) {
 	}
 }
 
+// kept waits until the app is known to keep its connections.
+func kept(t testing.TB, a *app.App) {
+	t.Helper()
+	for range 3 {
+		ans, err := a.Serve(t.Context(), smallCall())
+		if err != nil {
+			t.Fatal(err)
+		}
+		consume(t, ans, make([]byte, 1024))
+		time.Sleep(30 * time.Millisecond) // what is learnt is learnt from time
+	}
+}
+
+// An app that closes each connection behind its answer, and does not say so,
+// loses no call.
+func TestAppThatClosesSilently(t *testing.T) {
+	t.Parallel()
+	port := raw(t, func(c net.Conn) {
+		if readUntil(c, "\r\n\r\nbody") != "" {
+			_, _ = io.WriteString(c, ok2)
+		}
+	})
+	a, _ := runApp(t, app.Config{Port: port})
+	for range 300 {
+		do(t, a, post("/", "body"))
+	}
+}
+
+// An app that serves one connection after the other is not kept from the next
+// one by a connection that is idle.
+func TestAppThatServesOneConnectionAtATime(t *testing.T) {
+	t.Parallel()
+	ln := listen(t)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			for readUntil(c, "\r\n\r\nbody") != "" {
+				_, _ = io.WriteString(c, ok2)
+			}
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = ln.Close(); <-done })
+	a, _ := runApp(t, app.Config{Port: portOf(ln)})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // less than an idle connection is kept
+	defer cancel()
+	for range 20 {
+		ans, err := a.Serve(ctx, post("/", "body"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = ans.Body.Close()
+		time.Sleep(60 * time.Millisecond) // longer than a connection is trusted at first
+	}
+}
+
 // A small call costs what it costs, and no more than it did.
 func TestACallsAllocations(t *testing.T) { //nolint:paralleltest // counts allocations
 	a, _ := runApp(t, app.Config{Port: answering(t, answerOf(small))})
@@ -111,6 +173,7 @@ func TestACallsAllocations(t *testing.T) { //nolint:paralleltest // counts alloc
 	defer ctx.Cancel(nil)
 	c := smallCall()
 	buf := make([]byte, 1024)
+	kept(t, a)
 	got := testing.AllocsPerRun(500, func() {
 		c.Body = invoke.BytesBody(small) // one of them
 		ans, err := a.Serve(ctx, c)

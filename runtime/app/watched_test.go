@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -51,8 +52,11 @@ func TestWatchedConnectionsAreUsedAgain(t *testing.T) {
 		if string(got) != text || err != nil {
 			t.Fatalf("call %d: %d bytes, %v", n, len(got), err)
 		}
+		if n == 0 {
+			time.Sleep(2 * idleTrusted) // until the app is known to keep it
+		}
 	}
-	if n := conns.Load(); n > 20 {
+	if n := conns.Load(); n > 4 {
 		t.Errorf("%d connections for 200 calls", n)
 	}
 }
