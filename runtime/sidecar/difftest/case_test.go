@@ -284,6 +284,11 @@ func (p *parser) add(c *testCase) {
 	p.cases = append(p.cases, c)
 }
 
+// knownToFail reports whether the case is known to fail for a protocol.
+func (c *testCase) knownToFail(protocol string) bool {
+	return slices.Contains(strings.Fields(c.fails), protocol)
+}
+
 func usesAny(c *testCase, ops []string) bool {
 	for _, s := range slices.Concat(c.client, c.app) {
 		if slices.Contains(ops, s.op) {

@@ -106,11 +106,7 @@ func (c *client1) other(s step) error {
 	switch s.op {
 	case "raw":
 		text := c.r.filled(s.arg)
-		before := len(requestLine.FindAllString(c.raw, -1))
-		c.raw += text
-		for _, match := range requestLine.FindAllStringSubmatch(c.raw, -1)[before:] {
-			c.sent(match[1])
-		}
+		c.noteRequests(text)
 		return c.emit(text)
 	case "shut":
 		if err := c.emit(""); err != nil {
@@ -130,6 +126,18 @@ func (c *client1) other(s step) error {
 		return nil
 	}
 	return fmt.Errorf("a client of HTTP/1.1 cannot do that")
+}
+
+// noteRequests finds the requests in raw text, which may come piece by piece.
+func (c *client1) noteRequests(text string) {
+	if len(c.raw)+len(text) > 64<<10 {
+		return // a tunnel's bytes
+	}
+	before := len(requestLine.FindAllString(c.raw, -1))
+	c.raw += text
+	for _, match := range requestLine.FindAllStringSubmatch(c.raw, -1)[before:] {
+		c.sent(match[1])
+	}
 }
 
 func (c *client1) current() *message {

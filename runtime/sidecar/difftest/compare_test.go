@@ -64,11 +64,7 @@ func (v view) fields(m *message, request bool) []string {
 	}
 	if v.loose {
 		out = v.standard(out)
-		slices.SortStableFunc(out, func(a, b string) int {
-			na, _, _ := strings.Cut(a, ":")
-			nb, _, _ := strings.Cut(b, ":")
-			return strings.Compare(na, nb)
-		})
+		sorted(out, request)
 	}
 	return out
 }
@@ -84,7 +80,7 @@ func (v view) standard(lines []string) []string {
 		case name == "trailer":
 			names := strings.Split(value, ",")
 			for i := range names {
-				names[i] = strings.TrimSpace(names[i])
+				names[i] = strings.ToLower(strings.TrimSpace(names[i]))
 			}
 			slices.Sort(names)
 			out = append(out, "trailer: "+strings.Join(names, ", "))
@@ -94,6 +90,17 @@ func (v view) standard(lines []string) []string {
 		}
 	}
 	return out
+}
+
+// sorted puts lines into the order of their names. Those of one name stay in
+// theirs in a request; in an answer they may be spelled in several ways.
+func sorted(lines []string, request bool) {
+	if !request {
+		slices.Sort(lines)
+		return
+	}
+	name := func(line string) string { return line[:strings.IndexByte(line, ':')] }
+	slices.SortStableFunc(lines, func(a, b string) int { return strings.Compare(name(a), name(b)) })
 }
 
 // joined makes one line of the pieces of a cookie ("Cookies").
