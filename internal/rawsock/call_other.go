@@ -1,0 +1,28 @@
+//go:build unix && !linux
+
+package rawsock
+
+import "syscall"
+
+// Raw reports whether the calls here are those the scheduler is not told of.
+const Raw = false
+
+// TryRead reads what is there from a socket that does not block, which is one
+// that Go has opened. The error is a bare syscall.Errno, syscall.EAGAIN if
+// there is nothing.
+func TryRead(fd uintptr, p []byte) (n int, err error) {
+	for {
+		if n, err = syscall.Read(int(fd), p); err != syscall.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+// TryWrite writes what such a socket takes now; the error is as TryRead's.
+func TryWrite(fd uintptr, p []byte) (n int, err error) {
+	for {
+		if n, err = syscall.Write(int(fd), p); err != syscall.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
