@@ -1,11 +1,16 @@
-//go:build unix && !linux
+//go:build unix && (!linux || race)
 
 package rawsock
 
-import "syscall"
+import (
+	"runtime"
+	"syscall"
+)
 
-// Raw reports whether the calls here are those the scheduler is not told of.
-const Raw = false
+// Raw reports whether the calls here are those the scheduler is not told of. The
+// race detector has to be told: what one goroutine writes to a socket before
+// another reads it has happened before.
+const Raw = runtime.GOOS == "linux"
 
 // TryRead reads what is there from a socket that does not block, which is one
 // that Go has opened. The error is a bare syscall.Errno, syscall.EAGAIN if
