@@ -107,7 +107,7 @@ func BenchmarkParallel(b *testing.B) {
 		for _, clients := range []int{1, 32, 256} {
 			b.Run(fmt.Sprintf("%dB/%d", size, clients), func(b *testing.B) {
 				a, _ := runApp(b, app.Config{Port: answering(b, answer)})
-				waitFor(b, "ready", func() bool { return a.State() == "ready" })
+				kept(b, a)
 				b.ReportAllocs()
 				b.ResetTimer()
 				left := make(chan struct{}, b.N)

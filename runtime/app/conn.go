@@ -74,11 +74,25 @@ func (c *conn) secure() bool {
 	return secured
 }
 
+// waits reports whether sight can wait for what the connection gives.
+func (c *conn) waits() bool { return c.sight.canWait() && !c.secure() }
+
 // buffered are the bytes that have been read and not been used yet.
 func (c *conn) buffered() []byte { return c.buf[c.r:c.w] }
 
-// fill reads more. It returns an error only if nothing came.
+// fill reads more. It returns an error only if nothing came. While it waits for
+// the beginning of something there is no buffer.
 func (c *conn) fill() error {
+	if c.r == c.w && !c.flowing && c.waits() {
+		c.letGo()
+		buf, n, err := c.sight.await()
+		if err != nil {
+			return err
+		}
+		c.buf = buf
+		c.took(n)
+		return nil
+	}
 	if err := c.makeRoom(); err != nil {
 		return err
 	}

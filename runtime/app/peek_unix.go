@@ -3,6 +3,8 @@
 package app
 
 import (
+	"errors"
+	"io"
 	"net"
 	"syscall"
 )
@@ -17,10 +19,12 @@ type sight struct {
 	raw    syscall.RawConn // nil: there is nothing to look at
 	look   func(fd uintptr)
 	take   func(fd uintptr) bool
+	first  func(fd uintptr) bool
 	silent bool
 	one    [1]byte
 	into   []byte
 	took   int
+	fault  error
 }
 
 func newSight(c net.Conn) *sight {
@@ -41,6 +45,21 @@ func newSight(c net.Conn) *sight {
 	s.take = func(fd uintptr) bool {
 		s.took, _ = syscall.Read(int(fd), s.into) // Go's sockets do not block
 		return true
+	}
+	s.first = func(fd uintptr) bool {
+		s.into = takeBuffer()
+		for {
+			s.took, s.fault = syscall.Read(int(fd), s.into)
+			switch {
+			case s.fault == nil:
+				return true
+			case errors.Is(s.fault, syscall.EINTR):
+				continue
+			}
+			giveBuffer(s.into)
+			s.into = nil
+			return !errors.Is(s.fault, syscall.EAGAIN)
+		}
 	}
 	return s
 }
@@ -67,4 +86,27 @@ func (s *sight) read(p []byte) int {
 		return 0
 	}
 	return s.took
+}
+
+// canWait reports whether await can be used.
+func (s *sight) canWait() bool { return s.raw != nil }
+
+// await waits for something to come and reads it into a buffer, which is the
+// caller's. There is none before something comes, so that waiting takes no
+// memory and what is read is in the processor's cache.
+func (s *sight) await() (buf []byte, n int, err error) {
+	err = s.raw.Read(s.first)
+	buf, n = s.into, s.took
+	s.into = nil
+	switch {
+	case err == nil && s.fault != nil:
+		err = s.fault
+	case err == nil && n == 0:
+		err = io.EOF
+	}
+	if err != nil && buf != nil {
+		giveBuffer(buf)
+		buf = nil
+	}
+	return buf, n, err
 }
