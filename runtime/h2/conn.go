@@ -55,7 +55,6 @@ type conn struct {
 	greeted bool
 	armed   bool // a read deadline is set
 
-	live     atomic.Int32 // open streams
 	unpaid   atomic.Int64 // bytes received and not given back
 	held     atomic.Int64 // of them, bytes waiting to be read
 	withheld atomic.Int64 // of the connection's window, given back when they have been
@@ -95,7 +94,7 @@ func newConn(nc net.Conn, r role) *conn {
 		peerMax: assumedStreams, tokens: resetBurst,
 	}
 	c.quiet.L = &c.mu
-	c.src = source{nc: nc, before: c.beforeRead, busy: func() bool { return c.live.Load() > 0 }}
+	c.src = source{nc: nc, before: c.beforeRead}
 	c.fr = http2.NewFramer(nil, &c.src)
 	c.fr.SetReuseFrames()
 	c.fr.SetMaxReadFrameSize(frameLimit)
@@ -179,7 +178,6 @@ func (c *conn) end(err error) {
 		lost = append(lost, s)
 	}
 	clear(c.streams)
-	c.live.Store(0)
 	taken := c.taken
 	_ = c.nc.SetWriteDeadline(time.Now().Add(partingTime)) // a closed one has none
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))              // the reader ends
@@ -231,7 +229,6 @@ func (c *conn) open(s *stream) {
 	s.window = c.peerWindow
 	s.start = c.queued
 	c.streams[s.id] = s
-	c.live.Add(1)
 }
 
 // forget ends a stream on this side. It reports whether it was known. c.mu is
@@ -241,8 +238,10 @@ func (c *conn) forget(s *stream) bool {
 		return false
 	}
 	delete(c.streams, s.id)
-	c.live.Add(-1)
 	c.role.forgot()
+	if !c.writing {
+		c.trim()
+	}
 	c.parted()
 	return true
 }

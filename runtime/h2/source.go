@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// Sizes of a connection's read buffer: an idle one has the small one.
+// Sizes of a connection's read buffers. One that waits for a frame has the
+// small one, one that waits for the rest of a large frame the large one.
 const (
 	smallBuffer = 4 << 10
 	largeBuffer = 32 << 10
@@ -14,15 +15,13 @@ const (
 var largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 
 // A source is the buffered reading of a connection. Whatever has to be done
-// before it waits is done by before; busy says whether large reads are worth
-// their memory.
+// before it waits is done by before.
 type source struct {
 	nc     net.Conn
 	before func()
-	busy   func() bool
-	buf    []byte
+	small  []byte
+	buf    []byte // small, or a large one
 	r, w   int
-	full   bool // the last read filled the buffer
 }
 
 func (s *source) buffered() int { return s.w - s.r }
@@ -30,7 +29,7 @@ func (s *source) buffered() int { return s.w - s.r }
 // Read gives what is buffered, or reads.
 func (s *source) Read(p []byte) (int, error) {
 	if s.r == s.w {
-		if err := s.fill(); err != nil {
+		if err := s.fill(len(p)); err != nil {
 			return 0, err
 		}
 	}
@@ -42,7 +41,7 @@ func (s *source) Read(p []byte) (int, error) {
 // next gives between 1 and n bytes, good until the next call.
 func (s *source) next(n int) ([]byte, error) {
 	if s.r == s.w {
-		if err := s.fill(); err != nil {
+		if err := s.fill(n); err != nil {
 			return nil, err
 		}
 	}
@@ -51,13 +50,13 @@ func (s *source) next(n int) ([]byte, error) {
 	return b, nil
 }
 
-// fill reads into the empty buffer.
-func (s *source) fill() error {
+// fill reads into the empty buffer; want bytes are known to come.
+func (s *source) fill(want int) error {
 	s.before()
-	s.resize()
+	s.resize(want > smallBuffer)
 	for {
 		n, err := s.nc.Read(s.buf)
-		s.r, s.w, s.full = 0, n, n == len(s.buf)
+		s.r, s.w = 0, n
 		switch {
 		case n > 0:
 			return nil // an error comes again
@@ -67,23 +66,22 @@ func (s *source) fill() error {
 	}
 }
 
-// resize takes the large buffer while much comes and the small one else.
-func (s *source) resize() {
+func (s *source) resize(large bool) {
 	switch {
-	case s.buf == nil:
-		s.buf = make([]byte, smallBuffer)
-	case len(s.buf) == smallBuffer && s.full:
+	case s.small == nil:
+		s.small = make([]byte, smallBuffer)
+		s.buf = s.small
+	case large && len(s.buf) == smallBuffer:
 		s.buf = largeBuffers.Get().(*[largeBuffer]byte)[:]
-	case len(s.buf) == largeBuffer && !s.full && !s.busy():
+	case !large:
 		s.release()
-		s.buf = make([]byte, smallBuffer)
 	}
 }
 
-// release lets go of the buffer.
+// release lets go of the large buffer.
 func (s *source) release() {
 	if len(s.buf) == largeBuffer {
 		largeBuffers.Put((*[largeBuffer]byte)(s.buf))
 	}
-	s.buf, s.r, s.w = nil, 0, 0
+	s.buf, s.r, s.w = s.small, 0, 0
 }
