@@ -100,22 +100,20 @@ func (x *exchange) begin() error {
 	c := x.call
 	rest, trailers, whole := invoke.Complete(c.Body)
 	m := message{open: x.open, head: x.writeHead}
-	if whole && (!c.Expect || c.Body == nil) {
+	if whole && len(rest) <= gather/2 && (!c.Expect || c.Body == nil) {
 		m.data, m.trailers, m.end = rest, sendable(trailers), true
 	}
-	if !m.end || len(m.data) <= gather/2 {
-		err := x.send(&m)
-		if m.end || err != nil {
-			closeBody(c)
-			return err
-		}
-	} else if err := x.send(&message{open: m.open, head: m.head}); err != nil {
-		return err
+	x.uploads = !m.end
+	err := x.send(&m)
+	switch {
+	case !x.uploads:
+		closeBody(c)
+	case err == nil:
+		go x.upload()
+	case x.isOpen():
+		x.cl.uploads.Done()
 	}
-	x.uploads = true
-	x.cl.uploads.Add(1)
-	go x.upload()
-	return nil
+	return err
 }
 
 // open gives the exchange its place among the connection's streams. The lock
@@ -133,6 +131,9 @@ func (x *exchange) open() error {
 		cl.leaving, cl.parting = true, true // no more numbers
 	}
 	x.opened = true
+	if x.uploads {
+		cl.uploads.Add(1) // while Run cannot have ended
+	}
 	cl.open(&x.stream)
 	return nil
 }
