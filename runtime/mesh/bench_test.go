@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"testing"
 
 	"github.com/pillion-dev/pillion/runtime/invoke"
@@ -67,7 +68,7 @@ func BenchmarkCallsAtOnce(b *testing.B) {
 			send := func(c *invoke.Call) (*invoke.Answer, error) { return tr.Send(b.Context(), s.at, w.callee.ID(), c) }
 			benchCall(b, send)
 			b.ReportAllocs()
-			b.SetParallelism((n + 1) / 2)
+			b.SetParallelism(max(1, n/runtime.GOMAXPROCS(0)))
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					benchCall(b, send)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,9 @@ type link struct {
 	// is never.
 	until, expires time.Time
 
-	due *stream // has news to be told of; the reader's
+	// What follows is the reader's.
+	due  *stream // has news to be told of
+	told int     // news since the reader let others run
 
 	mu      sync.Mutex // guards what follows
 	err     error      // why the link has ended
@@ -133,9 +136,17 @@ func (l *link) tell(s *stream) {
 	}
 	if l.due != nil {
 		l.due.end.wake()
+		if l.told++; l.told == breath {
+			l.told = 0
+			runtime.Gosched()
+		}
 	}
 	l.due = s
 }
+
+// breath is how many calls the reader tells before it lets them run: what they
+// have in memory should be near still when they do.
+const breath = 32
 
 func (l *link) frame(h header, payload []byte) error {
 	switch h.kind {

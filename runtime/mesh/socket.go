@@ -223,5 +223,5 @@ func (s *socket) Close() error {
 
 // isLater reports whether err says that the kernel has nothing, or no room, now.
 func isLater(err error) bool {
-	return err == syscall.EAGAIN || err == syscall.EINTR //nolint:errorlint // never wrapped
+	return err == syscall.EAGAIN //nolint:errorlint // never wrapped
 }
