@@ -6,6 +6,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pillion-dev/pillion/internal/rawsock"
 )
 
 // readSize is how much a socket takes from the kernel at once.
@@ -102,7 +104,7 @@ func (s *socket) readNow(fd uintptr) bool {
 	if s.in == nil {
 		s.in = readBuffers.Get().(*[readSize]byte)
 	}
-	n, err := tryRead(fd, s.in[:])
+	n, err := rawsock.TryRead(fd, s.in[:])
 	if isLater(err) {
 		s.putBack()
 		return false
@@ -164,7 +166,7 @@ func (s *socket) tryFlush() error {
 
 // writeNow writes once without waiting.
 func (s *socket) writeNow(fd uintptr) bool {
-	n, err := tryWrite(fd, s.out[s.sent:])
+	n, err := rawsock.TryWrite(fd, s.out[s.sent:])
 	s.sent += max(n, 0)
 	if err != nil && !isLater(err) {
 		s.outErr = err
@@ -223,5 +225,5 @@ func (s *socket) Close() error {
 
 // isLater reports whether err says that the kernel has nothing, or no room, now.
 func isLater(err error) bool {
-	return err == syscall.EAGAIN //nolint:errorlint // never wrapped
+	return err == syscall.EAGAIN //nolint:errorlint // bare, by rawsock
 }
