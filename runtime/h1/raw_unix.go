@@ -5,6 +5,8 @@ package h1
 import (
 	"net"
 	"syscall"
+
+	"github.com/pillion-dev/pillion/internal/rawsock"
 )
 
 // rawConn is nc as the system has it, if it can be read there.
@@ -22,14 +24,9 @@ func rawConn(nc net.Conn) (raw syscall.RawConn, fd int, ok bool) {
 
 // readNow reads what is there. again is true if nothing is.
 func readNow(fd uintptr, p []byte) (n int, again bool, err error) {
-	for {
-		n, err = syscall.Read(int(fd), p)
-		if err == syscall.EINTR {
-			continue
-		}
-		if err == syscall.EAGAIN {
-			return 0, true, nil
-		}
-		return max(n, 0), false, err
+	n, err = rawsock.TryRead(fd, p)
+	if err == syscall.EAGAIN { //nolint:errorlint // bare, by TryRead
+		return 0, true, nil
 	}
+	return n, false, err
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/rawsock"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
@@ -58,7 +59,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		<-l.slots
 		return nil, err
 	}
-	c := &conn{Conn: accepted, l: l}
+	c := &conn{Conn: rawsock.Wrap(accepted), l: l}
 	if !l.open(c) {
 		_ = c.Close() // nobody serves it any more
 		return nil, net.ErrClosed
