@@ -104,6 +104,7 @@ type frameReader struct {
 	src  io.Reader
 	buf  []byte // nil if nothing is there
 	r, w int
+	full bool // there was more than room at the last read
 }
 
 func newFrameReader(src io.Reader) *frameReader { return &frameReader{src: src} }
@@ -132,6 +133,7 @@ func (f *frameReader) more() error {
 	f.makeRoom()
 	n, err := f.src.Read(f.buf[f.w:])
 	f.w += n
+	f.full = f.w == len(f.buf)
 	if n > 0 {
 		return nil // what follows the bytes comes again
 	}

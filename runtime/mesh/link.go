@@ -107,9 +107,10 @@ func (l *link) read(fr *frameReader) error {
 
 // receive waits for bytes of the next frame.
 func (l *link) receive(fr *frameReader) error {
-	err := fr.more()
-	if err != (dry{}) { //nolint:errorlint // never wrapped
-		return err
+	if fr.full || !l.sock.isDry() {
+		if err := fr.more(); err != (dry{}) { //nolint:errorlint // never wrapped
+			return err
+		}
 	}
 	l.settle()
 	fr.rest()

@@ -18,11 +18,17 @@ var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 // keptRecords bounds the room for records that a socket keeps.
 const keptRecords = 128 << 10
 
-// A socket is the connection below TLS. As long as it is not joined it is that
-// connection. After that, TLS neither reads nor writes it: it gets what fill
-// has read, and what it makes waits for flush. So many records go out in one
-// write, the reader knows when it has seen all there is, a link that waits
-// holds no buffer, and who writes does not wait for a peer that does not read.
+// recordHeader begins a TLS record; its last two bytes are the length of what
+// follows.
+const recordHeader = 5
+
+// A socket is the connection below TLS. TLS gets one record at a time, so that
+// it keeps none it has not been asked for. As long as the socket is not joined
+// it is otherwise the connection it has. After that TLS neither reads nor writes
+// it: it gets what fill has read, and what it makes waits for flush. So many
+// records go out in one write, the reader knows when it has seen all there is, a
+// link that waits holds no buffer, and who writes does not wait for a peer that
+// does not read.
 type socket struct {
 	net.Conn
 	raw    syscall.RawConn // nil if only the connection itself can be asked
@@ -31,6 +37,7 @@ type socket struct {
 	// What follows is the reader's.
 	in     *[readSize]byte // nil if nothing is there
 	r, w   int
+	left   int // of the record that has begun
 	inErr  error
 	onRead func(fd uintptr) bool
 
@@ -63,53 +70,83 @@ func (dry) Error() string   { return "nothing is there yet" }
 func (dry) Timeout() bool   { return true }
 func (dry) Temporary() bool { return true }
 
-// Read gives TLS what fill has read.
+// Read gives TLS what fill has read, up to the end of a record.
 func (s *socket) Read(p []byte) (int, error) {
-	if !s.joined {
-		return s.Conn.Read(p)
+	for !s.proceed() {
+		if s.joined {
+			return 0, dry{}
+		}
+		if err := s.fill(); err != nil {
+			return 0, err
+		}
 	}
-	if s.r == s.w {
-		return 0, dry{}
-	}
-	n := copy(p, s.in[s.r:s.w])
+	n := copy(p, s.in[s.r:min(s.w, s.r+s.left)])
+	s.left -= n
 	if s.r += n; s.r == s.w {
 		s.putBack()
 	}
 	return n, nil
 }
 
+// proceed reports whether there is something of a record whose length is known.
+func (s *socket) proceed() bool {
+	if s.left == 0 && s.w-s.r >= recordHeader {
+		s.left = recordHeader + (int(s.in[s.r+3])<<8 | int(s.in[s.r+4]))
+	}
+	return s.left > 0 && s.r < s.w
+}
+
+// isDry reports whether TLS has been given all there is, up to the end of a
+// record: it has nothing more to say before fill.
+func (s *socket) isDry() bool { return s.left == 0 && !s.proceed() }
+
 func (s *socket) putBack() {
 	readBuffers.Put(s.in)
 	s.in, s.r, s.w = nil, 0, 0
 }
 
-// fill waits for bytes of the peer's. It is called when all have been read.
+// fill waits for bytes of the peer's. Of those before it only the beginning of
+// a record's header may be left.
 func (s *socket) fill() error {
+	if s.in != nil {
+		s.w = copy(s.in[:], s.in[s.r:s.w])
+		s.r = 0
+	}
+	before := s.w
 	if s.raw == nil {
-		s.in = readBuffers.Get().(*[readSize]byte)
-		s.w, s.inErr = s.Conn.Read(s.in[:])
+		s.makeRoom()
+		n, err := s.Conn.Read(s.in[s.w:])
+		s.w, s.inErr = s.w+n, err
 	} else if err := s.raw.Read(s.onRead); err != nil {
 		return err
 	}
-	if s.w > 0 {
+	if s.w > before {
 		return nil
 	}
-	s.putBack()
+	if s.w == 0 {
+		s.putBack()
+	}
 	return s.inErr
+}
+
+func (s *socket) makeRoom() {
+	if s.in == nil {
+		s.in = readBuffers.Get().(*[readSize]byte)
+	}
 }
 
 // readNow reads without waiting. It reports whether there was anything, be it
 // an error.
 func (s *socket) readNow(fd uintptr) bool {
-	if s.in == nil {
-		s.in = readBuffers.Get().(*[readSize]byte)
-	}
-	n, err := rawsock.TryRead(fd, s.in[:])
+	s.makeRoom()
+	n, err := rawsock.TryRead(fd, s.in[s.w:])
 	if isLater(err) {
-		s.putBack()
+		if s.w == 0 {
+			s.putBack()
+		}
 		return false
 	}
-	s.w, s.inErr = max(n, 0), err
+	s.w, s.inErr = s.w+n, err
 	if n == 0 && err == nil {
 		s.inErr = io.EOF
 	}
