@@ -31,3 +31,12 @@ func TryWrite(fd uintptr, p []byte) (n int, err error) {
 		}
 	}
 }
+
+// TryPeek is TryRead that leaves what it has read to be read again.
+func TryPeek(fd uintptr, p []byte) (n int, err error) {
+	for {
+		if n, _, err = syscall.Recvfrom(int(fd), p, syscall.MSG_PEEK); err != syscall.EINTR {
+			return max(n, 0), err
+		}
+	}
+}

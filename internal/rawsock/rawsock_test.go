@@ -127,3 +127,35 @@ func TestWhatIsNoSocketStaysAsItIs(t *testing.T) {
 		t.Error("a pipe was wrapped")
 	}
 }
+
+func TestAPeekLeavesWhatItSees(t *testing.T) {
+	t.Parallel()
+	ours, theirs := pair(t, "tcp")
+	raw, err := ours.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen [8]byte
+	peek := func() (n int, fault error) {
+		if err := raw.Read(func(fd uintptr) bool { n, fault = rawsock.TryPeek(fd, seen[:]); return true }); err != nil {
+			t.Fatal(err)
+		}
+		return n, fault
+	}
+	if n, err := peek(); n != 0 || !errors.Is(err, syscall.EAGAIN) {
+		t.Errorf("with nothing there: %d bytes, %v", n, err)
+	}
+	if _, err := theirs.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	var got [5]byte
+	if err := raw.Read(func(fd uintptr) bool {
+		n, _ := rawsock.TryPeek(fd, seen[:])
+		return n > 0
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(ours, got[:]); err != nil || string(got[:]) != "hello" || string(seen[:5]) != "hello" {
+		t.Errorf("read %q behind a look at %q: %v", got, seen, err)
+	}
+}

@@ -3,10 +3,11 @@
 package app
 
 import (
-	"errors"
 	"io"
 	"net"
 	"syscall"
+
+	"github.com/pillion-dev/pillion/internal/rawsock"
 )
 
 // canLook says that sight sees whether a connection is quiet, so that none has
@@ -29,37 +30,31 @@ type sight struct {
 
 func newSight(c net.Conn) *sight {
 	s := new(sight)
-	tcp, ok := c.(*net.TCPConn)
+	socket, ok := c.(syscall.Conn)
 	if !ok {
 		return s
 	}
-	raw, err := tcp.SyscallConn()
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return s
 	}
 	s.raw = raw
 	s.look = func(fd uintptr) {
-		_, _, err := syscall.Recvfrom(int(fd), s.one[:], syscall.MSG_PEEK|msgDontWait)
-		s.silent = err == syscall.EAGAIN || err == syscall.EINTR
+		_, err := rawsock.TryPeek(fd, s.one[:])
+		s.silent = err == syscall.EAGAIN //nolint:errorlint // bare, by TryPeek
 	}
 	s.take = func(fd uintptr) bool {
-		s.took, _ = syscall.Read(int(fd), s.into) // Go's sockets do not block
+		s.took, _ = rawsock.TryRead(fd, s.into)
 		return true
 	}
 	s.first = func(fd uintptr) bool {
 		s.into = takeBuffer()
-		for {
-			s.took, s.fault = syscall.Read(int(fd), s.into)
-			switch {
-			case s.fault == nil:
-				return true
-			case errors.Is(s.fault, syscall.EINTR):
-				continue
-			}
-			giveBuffer(s.into)
-			s.into = nil
-			return !errors.Is(s.fault, syscall.EAGAIN)
+		if s.took, s.fault = rawsock.TryRead(fd, s.into); s.fault == nil {
+			return true
 		}
+		giveBuffer(s.into)
+		s.into = nil
+		return s.fault != syscall.EAGAIN //nolint:errorlint // bare, by TryRead
 	}
 	return s
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/pillion-dev/pillion/internal/rawsock"
 )
 
 // The protocols an app may speak.
@@ -170,8 +172,12 @@ func (p *place) dialHost(ctx context.Context, at *spot, host string) (net.Conn, 
 	authority := net.JoinHostPort(host, strconv.Itoa(int(at.port)))
 	d := net.Dialer{Timeout: dialTimeout}
 	c, err := d.DialContext(ctx, "tcp", authority)
-	if err != nil || !p.secure() {
-		return c, authority, err
+	if err != nil {
+		return nil, authority, err
+	}
+	c = rawsock.Wrap(c)
+	if !p.secure() {
+		return c, authority, nil
 	}
 	secured := tls.Client(c, p.tlsConfig(c, host))
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)

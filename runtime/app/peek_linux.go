@@ -1,5 +1,0 @@
-package app
-
-import "syscall"
-
-const msgDontWait = syscall.MSG_DONTWAIT
