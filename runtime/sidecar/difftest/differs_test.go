@@ -121,7 +121,7 @@ func failed(arg string, r *run, v view, want []string) string {
 	defer r.mu.Unlock()
 	last := r.last()
 	switch {
-	case last == nil || last.get("pillion-error") != reason:
+	case last == nil || last.get("pillion-error") != reason && (&message{fields: last.trailers}).get("pillion-error") != reason:
 		return "want an error of pillion's: " + reason
 	case status != "" && last.start != status:
 		return "want the status " + status
