@@ -22,6 +22,7 @@ type served struct {
 	handler invoke.Handler
 	log     *slog.Logger
 	values  context.Context //nolint:containedctx // what the calls' contexts are made from
+	crew    crew
 	running atomic.Int32
 	greeted bool // the client has said hello; the reader's
 
@@ -32,6 +33,7 @@ type served struct {
 func newServed(ctx context.Context, s *Server, caller identity.ID, conn *tls.Conn, sock *socket) *served {
 	sv := &served{caller: caller, handler: s.cfg.Handler, log: s.log, values: context.WithoutCancel(ctx)}
 	sv.link = newLink(conn, sock, sv)
+	sv.crew.serve = sv.serve
 	sv.look = time.AfterFunc(time.Hour, sv.tellReached)
 	sv.look.Stop()
 	return sv
@@ -120,7 +122,7 @@ func (sv *served) prepare(in *incoming, h header, head callHead) error {
 func (sv *served) start(in *incoming) {
 	sv.running.Add(1)
 	sv.calls.Add(1)
-	go sv.serve(in)
+	sv.crew.take(in)
 }
 
 func (sv *served) serve(in *incoming) {
@@ -207,4 +209,8 @@ func (sv *served) lost(s *stream, err error, _ bool) {
 }
 
 // idle lets the link be: the caller closes it.
-func (sv *served) idle(time.Duration) {}
+func (sv *served) idle(d time.Duration) {
+	if d >= 2*tick {
+		sv.crew.dismiss(false)
+	}
+}

@@ -186,6 +186,7 @@ func (s *Server) link(ctx context.Context, conn net.Conn) {
 	sv.push() // the greeting
 	sv.run(newFrameReader(sv.conn))
 	sv.calls.Wait()
+	sv.crew.dismiss(true)
 	sv.look.Stop()
 	s.mu.Lock()
 	delete(s.links, sv)
