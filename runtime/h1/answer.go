@@ -45,6 +45,10 @@ func (x *Exchange) Answer(a *invoke.Answer) error {
 	defer func() { _ = a.Body.Close() }()
 	empty := x.Call.Verb == http.MethodHead || a.Status == http.StatusNoContent || a.Status == http.StatusNotModified
 	unknown := a.Length < 0 && !empty
+	rest, trailers, there := invoke.Complete(a.Body)
+	if there || empty {
+		x.enough()
+	}
 	x.end(a.Status, unknown)
 	out := getBuffer()
 	defer buffers.Put(out)
@@ -54,7 +58,6 @@ func (x *Exchange) Answer(a *invoke.Answer) error {
 	if empty {
 		return x.write(b)
 	}
-	rest, trailers, there := invoke.Complete(a.Body)
 	switch {
 	case !there:
 		if err := x.write(b); err != nil {

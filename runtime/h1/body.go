@@ -177,6 +177,14 @@ func (b *body) over() bool {
 	return !b.reading && b.ended
 }
 
+// blocks reports whether so much is left of a closed body that no request can
+// follow it.
+func (b *body) blocks() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.cut || b.failed != nil || !b.ended && !b.chunked && b.left > skipBytes
+}
+
 // finish waits until nobody reads any more, and reports whether the client's
 // bytes have been read to the body's end.
 func (b *body) finish() bool {

@@ -119,6 +119,20 @@ func (x *Exchange) proceed() bool {
 	return err == nil
 }
 
+// enough ends the reading of the request's body, because its answer is complete.
+// If the connection cannot go on behind what is left of it, the answer must say
+// so: the client may have handed all of it to its system already, and would send
+// its next request, which would be lost.
+func (x *Exchange) enough() {
+	if x.body.x == nil {
+		return // there was none
+	}
+	_ = x.body.Close() // never fails
+	if x.body.blocks() || !x.body.over() && !x.skip() {
+		x.keep = false
+	}
+}
+
 // finish ends the exchange, and reports whether the connection may go on.
 func (x *Exchange) finish() bool {
 	read := x.body.finish()
@@ -141,7 +155,7 @@ func (x *Exchange) finish() bool {
 
 // What is taken of a body nobody wants, so that the connection may go on.
 const (
-	skipTime  = 500 * time.Millisecond
+	skipTime  = 100 * time.Millisecond
 	skipBytes = 256 << 10
 )
 
@@ -155,7 +169,8 @@ func (x *Exchange) skip() bool {
 	defer x.c.await(0)
 	p := getBuffer()
 	defer buffers.Put(p)
-	for dropped := 0; dropped < skipBytes; {
+	// In chunks it is not known before how much there is: as much as linger takes.
+	for dropped := 0; dropped < lingerBytes; {
 		n, err := b.next(p[:])
 		dropped += n
 		if err != nil {
