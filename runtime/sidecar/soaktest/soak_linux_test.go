@@ -23,7 +23,7 @@ func TestLoadLeavesNothingBehind(t *testing.T) {
 // least, and so many restarts of both callees in a window.
 const (
 	workers  = 6
-	laps     = 4
+	laps     = 3
 	restarts = 2
 )
 
