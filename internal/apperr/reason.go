@@ -30,7 +30,7 @@ const (
 	NamespaceDenied  Reason = "NAMESPACE_DENIED"
 	AccessDenied     Reason = "ACCESS_DENIED"
 	PathAmbiguous    Reason = "PATH_AMBIGUOUS" // a rule could be dodged by the way the path is written
-	Refused          Reason = "REFUSED" // an instance would have to hold the call and is not the only choice, or is leaving
+	Refused          Reason = "REFUSED"        // an instance would have to hold the call and is not the only choice, or is leaving
 	HoldExceeded     Reason = "HOLD_EXCEEDED"
 	AppHasNoPort     Reason = "APP_HAS_NO_PORT"
 	AppUnreachable   Reason = "APP_UNREACHABLE"
