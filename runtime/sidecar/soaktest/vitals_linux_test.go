@@ -100,7 +100,7 @@ const (
 	moreThreads  = 8        // Go keeps the threads it once needed
 	moreResident = 20 << 10 // KiB
 	moreHeap     = 2 << 10  // KiB
-	still        = 10       // looks without change: the process is at rest
+	still        = 5        // looks without change: the process is at rest
 	lookEvery    = 50 * time.Millisecond
 )
 
@@ -111,7 +111,7 @@ func (p *process) rest(t *testing.T) vitals {
 	for same, deadline := 0, time.Now().Add(patience); same < still; same++ {
 		time.Sleep(lookEvery)
 		v := p.look(t)
-		if v.goroutines != last.goroutines || v.descriptors != last.descriptors || v.resident < last.resident {
+		if v.goroutines != last.goroutines || v.descriptors != last.descriptors {
 			same = 0
 		}
 		if last = v; time.Now().After(deadline) {
