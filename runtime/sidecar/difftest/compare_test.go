@@ -233,6 +233,9 @@ func (v view) answer(m *message) []string {
 	if framing == "until close" {
 		framing = "chunked" // "Framing": its end can be marked now
 	}
+	if m.start == "204" {
+		framing = "" // "Framing": it has no length
+	}
 	if v.loose && m.start == "304" || v.loose && v.http2 && framing == "length 0" && len(m.trailers) == 0 {
 		framing = "stream, nothing" // "The standard engine"
 	}
