@@ -23,10 +23,10 @@ func (a *App) explain(ctx context.Context, h *handover, err error) *apperr.Error
 	}
 	evidence := proofOf(err)
 	evidence.NotWritten = evidence.NotWritten || !h.touched.Load()
-	out := a.reason(ctx, h, err)
+	out := *a.reason(ctx, h, err) // it may be one that others have, too
 	out.Reached = evidence.Reached()
 	out.Err = err
-	return out
+	return &out
 }
 
 func (a *App) reason(ctx context.Context, h *handover, err error) *apperr.Error {

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"strconv"
+	"strings"
 
 	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
@@ -113,7 +114,7 @@ func (b *block) field(f hpack.HeaderField) {
 	case "content-length":
 		b.contentLength(f.Value)
 	case "expect":
-		b.head.expect = b.head.expect || f.Value == "100-continue"
+		b.head.expect = b.head.expect || strings.EqualFold(f.Value, "100-continue")
 	}
 }
 

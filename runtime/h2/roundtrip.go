@@ -217,7 +217,10 @@ func (x *exchange) mayGo() bool {
 	for !x.go100 && !x.hasHead && x.in.err == nil && !x.in.closed {
 		x.in.changed.Wait()
 	}
-	// Whoever answers without asking for the body may still read it.
+	if x.hasHead && !x.go100 && x.final.status >= 300 {
+		return false // it has refused the body, and asking the client for it would say otherwise
+	}
+	// Whoever answers well without asking for the body may still read it.
 	return x.in.err == nil && !x.in.closed
 }
 
