@@ -42,6 +42,8 @@ func (a *App) reason(ctx context.Context, h *handover, err error) *apperr.Error 
 		return a.errContext(ctx, h)
 	case errors.Is(err, errPoolClosed):
 		return refusal("this instance is leaving")
+	case isTimeUp(ctx) && h.touched.Load():
+		return a.errTimeUp(h)
 	case errors.As(err, &wrong):
 		return &apperr.Error{
 			Reason: apperr.ProtocolError, Hop: apperr.HopApp,
@@ -79,11 +81,26 @@ func (a *App) protocolHint() string {
 	}
 }
 
+// rounding is how much earlier than ours a time-out may end that an app was
+// told of in whole milliseconds.
+const rounding = 5 * time.Millisecond
+
+// isTimeUp reports whether the call's time is as good as up: an app that was
+// told how much is left gives up by itself, a moment before we do.
+func isTimeUp(ctx context.Context) bool {
+	deadline, bounded := ctx.Deadline()
+	return bounded && time.Until(deadline) < rounding
+}
+
 // errContext says that the caller's time is up, or that it has gone.
 func (a *App) errContext(ctx context.Context, h *handover) *apperr.Error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return errAbandoned(callctx.Cause(ctx))
 	}
+	return a.errTimeUp(h)
+}
+
+func (a *App) errTimeUp(h *handover) *apperr.Error {
 	now := time.Now()
 	where := "all of it waiting for " + a.cfg.Name + " to be ready"
 	switch {
