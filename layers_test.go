@@ -16,9 +16,10 @@ const module = "github.com/pillion-dev/pillion/"
 // layers are the packages from the ground up: a package imports only what
 // stands in a layer below its own, never its neighbours. The first match wins.
 var layers = [][]string{
-	{"internal/apperr", "internal/atomicfile", "internal/filelock", "internal/lifecycle", "tls/identity", "runtime/supervisor/guard"},
+	{"internal/apperr", "internal/daprerr", "internal/atomicfile", "internal/filelock", "internal/lifecycle", "tls/identity", "runtime/supervisor/guard"},
 	{"internal/rundir", "internal/*"},
-	{"discovery", "logs", "runtime/config", "runtime/resiliency", "runtime/telemetry", "tls/ca"},
+	{"discovery", "logs", "runtime/config", "runtime/filewatch", "tls/ca"},
+	{"runtime/resiliency", "runtime/telemetry"},
 	{"tls/sentry"},
 	{"tls/mtls"},
 	{"runtime/invoke", "runtime/state", "runtime/supervisor", "runtime/instance"},
