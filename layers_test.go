@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"internal/apperr", "internal/daprerr", "internal/atomicfile", "internal/filelock", "internal/lifecycle", "tls/identity", "runtime/supervisor/guard"},
 	{"internal/rundir", "internal/*"},
 	{"discovery", "logs", "runtime/config", "runtime/filewatch", "tls/ca"},
-	{"runtime/resiliency", "runtime/telemetry"},
+	{"runtime/resiliency", "runtime/telemetry", "runtime/apilist"},
 	{"tls/sentry"},
 	{"tls/mtls"},
 	{"runtime/invoke", "runtime/state", "runtime/supervisor", "runtime/instance"},
