@@ -32,9 +32,25 @@ type Error struct {
 	Resource *Resource
 	// Violations are the fields of a request that are wrong, for BadRequest.
 	Violations []Violation
+	// OverGRPC is what the gRPC door says instead, where Dapr's doors differ by
+	// more than their codes; nil: the same. Its HTTP part means nothing.
+	OverGRPC *Error
 	// Err is the error underneath, for errors.Is and the debug log.
 	Err error
 }
+
+// gRPC's codes, as google.golang.org/grpc/codes numbers them.
+const (
+	GRPCUnknown            = 2
+	GRPCInvalidArgument    = 3
+	GRPCNotFound           = 5
+	GRPCPermissionDenied   = 7
+	GRPCFailedPrecondition = 9
+	GRPCAborted            = 10
+	GRPCUnimplemented      = 12
+	GRPCInternal           = 13
+	GRPCUnavailable        = 14
+)
 
 // Info is a google.rpc.ErrorInfo.
 type Info struct {
@@ -54,6 +70,21 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // As returns the Error in err's chain.
 func As(err error) (*Error, bool) { return errors.AsType[*Error](err) }
+
+// ForGRPC is the error as the gRPC door says it: code, message and details. The
+// basic form, which has no details over HTTP, has its code word as the reason of
+// an ErrorInfo there.
+func (e *Error) ForGRPC() *Error {
+	if e.OverGRPC != nil {
+		return e.OverGRPC
+	}
+	if e.Info != nil || e.Code == "" {
+		return e
+	}
+	over := *e
+	over.Info = &Info{Reason: e.Code}
+	return &over
+}
 
 // body is the HTTP form.
 type body struct {
@@ -92,19 +123,20 @@ type violationJSON struct {
 // Body is what the HTTP door encodes as JSON.
 func (e *Error) Body() any {
 	b := body{ErrorCode: e.Code, Message: e.Message}
-	if e.Info != nil {
-		b.Details = append(b.Details, infoJSON{typePrefix + TypeErrorInfo, e.Info.Reason, Domain, e.Info.Metadata})
-	}
-	if e.Resource != nil {
-		r := e.Resource
-		b.Details = append(b.Details, resourceJSON{typePrefix + TypeResourceInfo, r.Type, r.Name, r.Owner, r.Description})
-	}
+	// The order is Dapr's.
 	if len(e.Violations) > 0 {
 		bad := badRequestJSON{Type: typePrefix + TypeBadRequest}
 		for _, v := range e.Violations {
 			bad.Violations = append(bad.Violations, violationJSON(v))
 		}
 		b.Details = append(b.Details, bad)
+	}
+	if e.Resource != nil {
+		r := e.Resource
+		b.Details = append(b.Details, resourceJSON{typePrefix + TypeResourceInfo, r.Type, r.Name, r.Owner, r.Description})
+	}
+	if e.Info != nil {
+		b.Details = append(b.Details, infoJSON{typePrefix + TypeErrorInfo, e.Info.Reason, Domain, e.Info.Metadata})
 	}
 	return b
 }

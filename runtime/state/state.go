@@ -6,41 +6,48 @@ package state
 import (
 	"context"
 	"errors"
+	"time"
 )
 
-// Concurrency says who wins when two write one key.
-type Concurrency uint8
+// Concurrency says who wins when two write one key. The words are Dapr's; ""
+// is last-write.
+type Concurrency string
 
-// The concurrencies. Unset is last-write, as Dapr's.
+// The concurrencies.
 const (
-	ConcurrencyUnset Concurrency = iota
-	FirstWrite
-	LastWrite
+	FirstWrite Concurrency = "first-write"
+	LastWrite  Concurrency = "last-write"
 )
 
-// Consistency is what the caller asks of a replicated store.
-type Consistency uint8
+// Consistency is what the caller asks of a replicated store. "" is the store's
+// own.
+type Consistency string
 
 // The consistencies.
 const (
-	ConsistencyUnset Consistency = iota
-	Eventual
-	Strong
+	Eventual Consistency = "eventual"
+	Strong   Consistency = "strong"
 )
 
-// Options are Dapr's options of a request.
+// Options are Dapr's options of a request, as they were sent. The Block refuses
+// words it does not know; a store sees only those above.
 type Options struct {
 	Concurrency Concurrency
 	Consistency Consistency
 }
 
+// MetadataTTLExpireTime is the metadata of an item that will expire: when, as
+// RFC 3339.
+const MetadataTTLExpireTime = "ttlExpireTime"
+
 // An Item is what a store has under a key.
 type Item struct {
-	// Value is what was saved; nil if there is none.
+	// Value is what was saved; it may be empty. It is the caller's to keep, and
+	// nobody's to change.
 	Value []byte
-	// ETag names this version of the value; "" if there is none.
+	// ETag names this version of the value; "" if there is no item.
 	ETag string
-	// Metadata is what the store says about it, such as ttlExpireTime (RFC 3339).
+	// Metadata is what the store says about it, such as MetadataTTLExpireTime.
 	Metadata map[string]string
 }
 
@@ -54,20 +61,29 @@ type Get struct {
 	Metadata    map[string]string
 }
 
-// A Set saves one key. The store gets Value as it was sent: JSON verbatim over
-// HTTP, bytes over gRPC.
+// NoExpiry is the TTL of an item that never expires, whatever the store's
+// default is.
+const NoExpiry time.Duration = -1
+
+// A Set saves one key.
 type Set struct {
-	Key   string
+	Key string
+	// Value is what was sent: JSON verbatim over HTTP (nothing sent is null),
+	// bytes over gRPC.
 	Value []byte
-	// ETag is the version that must be there; nil: no check. Dapr tells an
-	// empty one from none.
+	// ETag is the version that must be there; nil or empty: no check, but for
+	// first-write, which then wants nothing to be there.
 	ETag *string
 	// Metadata is the item's: ttlInSeconds, contentType and the like.
 	Metadata map[string]string
 	Options  Options
+	// TTL is how long the item lives: 0 is the store's default, and NoExpiry for
+	// ever. The Block reads it from the metadata; doors leave it alone.
+	TTL time.Duration
 }
 
-// A Delete removes one key.
+// A Delete removes one key. A key that is not there is no failure, unless an
+// ETag was wanted.
 type Delete struct {
 	Key      string
 	ETag     *string
@@ -90,7 +106,8 @@ type BulkItem struct {
 	Err error
 }
 
-// What a store says when a condition does not hold. Stores wrap them.
+// What a store says when a condition does not hold. Stores wrap them, with the
+// detail behind a colon.
 var (
 	// ErrETagMismatch: another version is there, or none.
 	ErrETagMismatch = errors.New("possible etag mismatch. error from state store")
@@ -105,10 +122,19 @@ type Store interface {
 	Get(ctx context.Context, r Get) (Item, error)
 	// BulkGet returns an answer for each request, in their order.
 	BulkGet(ctx context.Context, r []Get) ([]BulkItem, error)
-	// Transact carries out all operations or none. An operation whose ETag does
-	// not match fails all, with ErrETagMismatch. A single Set or Delete is a
-	// transaction of one.
+	// Transact carries out all operations in their order, or none. An operation
+	// whose ETag does not match fails all, with ErrETagMismatch. A single Set or
+	// Delete is a transaction of one. A failure other than of a condition leaves
+	// open whether it was carried out, but never a part of it.
 	Transact(ctx context.Context, ops []Operation) error
 	// Close releases what the store holds. The store is not used after it.
 	Close() error
+}
+
+// WantsETag returns the version an operation insists on, "" if none.
+func WantsETag(etag *string) string {
+	if etag == nil {
+		return ""
+	}
+	return *etag
 }
