@@ -102,6 +102,39 @@ type Sidecar struct {
 	LogsPerRun int64
 	LogsTotal  int64
 
+	// ListenAddresses are where the doors listen in a profile whose doors are not
+	// on loopback only. Empty: everywhere. UnixDomainSocket is a folder: the
+	// doors are then sockets in it and no ports.
+	ListenAddresses  []string
+	UnixDomainSocket string
+	// PublicPort is for health and metadata only, at PublicListenAddress. Zero:
+	// there is none. InternalListenAddress is where the mesh listens; empty:
+	// everywhere.
+	PublicPort            uint16
+	PublicListenAddress   string
+	InternalListenAddress string
+	// Metrics are served at MetricsPort of MetricsListenAddress, if they are on.
+	Metrics              bool
+	MetricsPort          uint16
+	MetricsListenAddress string
+	// EnableMTLS is mutual TLS between sidecars in a profile that does not have
+	// it anyway. SentryAddress and TrustAnchors are another authority's.
+	EnableMTLS                  bool
+	SentryAddress, TrustAnchors string
+	// BlockShutdown is how long a sidecar goes on when it is asked to stop,
+	// before it begins. DisableInitEndpoints are those of the app that are not
+	// asked.
+	BlockShutdown        time.Duration
+	DisableInitEndpoints []string
+	// AppHealth is how the app's health is asked for.
+	AppHealth AppHealth
+	// MaxBody bounds the bodies that are held whole, in bytes. Zero: 4 MiB.
+	MaxBody int64
+	// LogAsJSON and LogFile are the form and the place of Dapr's log. Empty:
+	// text on stdout.
+	LogAsJSON bool
+	LogFile   string
+
 	// ResourcesPaths and ConfigFile are Dapr's resource folders and
 	// Configuration resource. Empty: the home's.
 	ResourcesPaths []string

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -25,6 +26,15 @@ type File struct {
 	path   string
 	lines  []string
 	values map[string]value
+}
+
+// without is the file without some keys.
+func (f File) without(keys ...string) File {
+	f.values = maps.Clone(f.values)
+	for _, key := range keys {
+		delete(f.values, key)
+	}
+	return f
 }
 
 // value is what a key was given, and where.

@@ -50,6 +50,7 @@ func (c Sidecar) Validate() error {
 	errs = append(errs, c.checkWaits()...)
 	errs = append(errs, c.checkPorts()...)
 	errs = append(errs, c.checkFiles()...)
+	errs = append(errs, c.checkDaprd()...)
 	return errors.Join(errs...)
 }
 
@@ -109,7 +110,7 @@ func (c Sidecar) checkWaits() []error {
 		{"--start-hold", c.StartHold},
 		{"--grace", c.Grace},
 	} {
-		if wait.d < 0 || wait.d > maxGrace {
+		if wait.d < 0 || wait.d > maxGrace && wait.d != Forever {
 			errs = append(errs, usage(wait.flag, fmt.Errorf("%v is not between 0s and 24h", wait.d)))
 		}
 	}
@@ -128,6 +129,8 @@ func (c Sidecar) checkPorts() []error {
 		{"--dapr-grpc-port", c.GRPCPort},
 		{"--dapr-internal-grpc-port", c.MeshPort},
 		{"--profile-port", c.ProfilePort},
+		{"--dapr-public-port", c.PublicPort},
+		{"--metrics-port", c.metricsPort()},
 	}
 	var errs []error
 	for i, a := range ports {
@@ -142,6 +145,14 @@ func (c Sidecar) checkPorts() []error {
 		}
 	}
 	return errs
+}
+
+// metricsPort is where metrics are served, 0 if they are not.
+func (c Sidecar) metricsPort() uint16 {
+	if !c.Metrics {
+		return 0
+	}
+	return c.MetricsPort
 }
 
 func (c Sidecar) checkFiles() []error {
