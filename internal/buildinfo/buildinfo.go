@@ -4,6 +4,7 @@ package buildinfo
 import (
 	"runtime"
 	"runtime/debug"
+	"strings"
 )
 
 // version is set by packagers at link time (-X); everybody else gets what the
@@ -50,3 +51,19 @@ func Read() Info {
 
 // Version is the version alone, never empty: "dev" where nobody recorded one.
 func Version() string { return Read().Version }
+
+// Dapr is the version of Dapr whose API and behaviour this binary has.
+const Dapr = "1.18.0"
+
+// DaprVersion is what we say where Dapr says its version, and where tools read
+// a number: Dapr's, with our own behind it as SemVer's build metadata, such as
+// 1.18.0+pillion.v0.2.0.
+func DaprVersion() string {
+	own := strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' {
+			return c
+		}
+		return '-' // a second + would end the version
+	}, Version())
+	return Dapr + "+pillion." + own
+}
