@@ -75,6 +75,19 @@ func (f fast) strip(fields *invoke.Fields) {
 // Serve implements h1.Handler.
 func (f fast) Serve(ctx context.Context, x *h1.Exchange) {
 	f.counts.fast.Add(1)
+	if f.cfg.Served == nil {
+		f.serve(ctx, x)
+		return
+	}
+	one := Served{Verb: x.Head.Verb, Target: x.Head.Target, RequestSize: max(x.Head.Length, 0)}
+	began := time.Now()
+	f.serve(ctx, x)
+	one.Status, one.Size, one.Took = x.Status(), x.Size(), time.Since(began)
+	f.cfg.Served(one)
+}
+
+// serve carries the call out, and logs it if nobody else does.
+func (f fast) serve(ctx context.Context, x *h1.Exchange) {
 	if f.cfg.APILog == nil {
 		f.carry(ctx, x)
 		return
@@ -127,7 +140,7 @@ func (f fast) carry(ctx context.Context, x *h1.Exchange) (relayed bool) {
 
 // fail answers with e; a client that is gone cannot be told.
 func (f fast) fail(x *h1.Exchange, id string, granted invoke.Fields, e *apperr.Error) {
-	reply := render(false, id, e)
+	reply := traced(render(false, id, e), &x.Call)
 	reply.Fields = append(granted, reply.Fields...)
 	_ = x.Reply(reply)
 }

@@ -110,10 +110,24 @@ func (f *fastH2) serve(ctx *callctx.Context, s *h2.Stream) {
 		h2.ServeHTTP(ctx, s, http.HandlerFunc(f.answer), f.log)
 		return
 	}
+	if f.cfg.Served == nil {
+		f.call(ctx, x)
+		return
+	}
+	one := Served{Verb: s.Method(), Target: s.Path(), RequestSize: max(s.Length(), 0), GRPC: x.asked.isGRPC()}
+	began := time.Now()
+	f.call(ctx, x)
+	one.Status, one.Size, one.Took = s.Status(), s.Size(), time.Since(began)
+	f.cfg.Served(one)
+}
+
+// call carries the call out, and logs it if nobody else does.
+func (f *fastH2) call(ctx *callctx.Context, x *h2Exchange) {
 	if f.cfg.APILog == nil {
 		f.carry(ctx, x)
 		return
 	}
+	s := x.s
 	call := APICall{
 		Method: s.Method() + " " + PlainPath(s.Path()), Target: x.call.Target.Given,
 		UserAgent: x.call.Fields.Get("user-agent"),
@@ -221,7 +235,7 @@ func (f *fastH2) carry(ctx context.Context, x *h2Exchange) (relayed bool) {
 	grpc, id := x.asked.isGRPC(), x.call.Target.Given
 	answer, err := f.cfg.Invoke.Serve(ctx, &x.call)
 	if err != nil {
-		x.reply(granted, render(grpc, id, apperr.From(err)))
+		x.reply(granted, traced(render(grpc, id, apperr.From(err)), &x.call))
 		return false
 	}
 	if len(granted) > 0 {

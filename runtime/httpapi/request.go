@@ -53,10 +53,11 @@ func (d *door) invoke(w http.ResponseWriter, r *http.Request, a *ask) {
 	defer cancel()
 	x := newExchange(d, w, r, grpc)
 	defer x.finish()
-	answer, err := d.cfg.Invoke.Serve(ctx, x.call(target, path))
+	call := x.call(target, path)
+	answer, err := d.cfg.Invoke.Serve(ctx, call)
 	x.answered()
 	if err != nil {
-		write(w, render(grpc, id, blame(apperr.From(err), x.badBody())))
+		write(w, traced(render(grpc, id, blame(apperr.From(err), x.badBody())), call))
 		return
 	}
 	noteRelayed(w)

@@ -65,6 +65,14 @@ type Config struct {
 	// from many goroutines: its own routes and errors. Calls that an app answers
 	// are read from the tap. Nil: no API log.
 	APILog func(APICall)
+	// Served gets each request at the door once it is over, refused ones
+	// included, from many goroutines. Nil: nobody counts.
+	Served func(Served)
+	// Own is asked before the head of an answer is written that the door gives
+	// by itself: its own routes and what it refuses. It may add to the answer's
+	// fields, and done is called when the answer is over. began is when the
+	// request came. Calls are not among them. Nil: nobody asks.
+	Own func(r *http.Request, began time.Time, answer http.Header) (done func(status int))
 
 	// Standard leaves all connections to net/http, which is slower and there to
 	// compare with.
@@ -209,6 +217,11 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // answer is the order in which a request is looked at.
 func (d *door) answer(w http.ResponseWriter, r *http.Request) {
 	a := askOf(r)
+	if d.cfg.Served != nil || d.cfg.Own != nil {
+		watched := newWatched(d, w, r)
+		w = watched
+		defer watched.end(a.isGRPC())
+	}
 	if e := d.denyUser(r); e != nil {
 		w.Header().Set("Connection", "close")
 		write(w, render(a.isGRPC(), "", e))

@@ -163,6 +163,10 @@ type Call struct {
 	Reached func()
 	// Timing, if not nil, is filled while the call runs.
 	Timing *Timing
+	// Trace is the traceparent that a door says on the answer if the call
+	// fails, set by the stage that traces; an Answer has it among its fields.
+	// Empty: nobody traces.
+	Trace string
 }
 
 // EmptyPhrase is the Phrase of an Answer that came with an empty one. No other
