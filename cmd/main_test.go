@@ -3,7 +3,6 @@ package cmd
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/pillion-dev/pillion/internal/porttest"
 	"github.com/pillion-dev/pillion/internal/rundir"
 )
 
@@ -67,19 +67,16 @@ func setUpStory(e *testscript.Env) error {
 	return nil
 }
 
-// freePort sets each variable named to a port nobody has.
+// freePort sets each variable named to a port nobody has until the story's end.
 func freePort(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: freeport NAME...")
 	}
 	for _, name := range args {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := porttest.Take()
 		ts.Check(err)
-		_, port, err := net.SplitHostPort(ln.Addr().String())
-		ts.Check(err)
-		// All are held until the last is found, so that no two are the same.
-		defer ln.Close() //nolint:errcheck // only its number was wanted
-		ts.Setenv(name, port)
+		ts.Defer(port.Release)
+		ts.Setenv(name, port.String())
 	}
 }
 

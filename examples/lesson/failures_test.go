@@ -4,13 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/pillion-dev/pillion/internal/porttest"
 )
 
 // A door is a plain HTTP client of todo-api's sidecar, as curl is.
@@ -74,7 +73,7 @@ type failure struct {
 
 func failures(t *testing.T) []failure {
 	t.Helper()
-	closed, open := freePort(t), freePort(t)
+	closed, open := porttest.Reserve(t).String(), porttest.Reserve(t).String()
 	return []failure{
 		{
 			name:    "app not found",
@@ -227,21 +226,4 @@ func TestACallWithoutABody(t *testing.T) {
 			t.Errorf("exit %d, %q, %s", status, out, errs)
 		}
 	})
-}
-
-// freePort is a port nobody listens on, below those the system gives away by
-// itself, so that no other test is given it in the meantime.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		port := strconv.Itoa(20000 + rand.IntN(10000))
-		ln, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			continue
-		}
-		_ = ln.Close() // only its number is wanted
-		return port
-	}
-	t.Fatal("no port from 20000 to 29999 is free")
-	return ""
 }

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -33,7 +33,7 @@ func runApp(t testing.TB, cfg app.Config) (*app.App, *recorder) {
 	go func() { done <- a.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := within.Receive(t, done); err != nil {
 			t.Errorf("Run = %v", err)
 		}
 	})
@@ -64,17 +64,6 @@ func (r *recorder) all() []app.Event {
 	return out
 }
 
-// waitFor waits until cond holds.
-func waitFor(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !cond(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited too long for %s", what)
-		}
-		time.Sleep(2 * time.Millisecond) // between looks at a condition
-	}
-}
-
 // listen opens a loopback port.
 func listen(t testing.TB) net.Listener {
 	t.Helper()
@@ -82,19 +71,6 @@ func listen(t testing.TB) net.Listener {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = ln.Close() })
-	return ln
-}
-
-// relisten opens the port of addr again.
-func relisten(t testing.TB, addr string) net.Listener {
-	t.Helper()
-	var ln net.Listener
-	waitFor(t, "the port to be free", func() bool {
-		var err error
-		ln, err = net.Listen("tcp", addr)
-		return err == nil
-	})
 	t.Cleanup(func() { _ = ln.Close() })
 	return ln
 }
@@ -116,7 +92,7 @@ func serveOn(t testing.TB, ln net.Listener, h http.Handler) *http.Server {
 	srv := &http.Server{Handler: h}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(ln) }()
-	t.Cleanup(func() { _ = srv.Close(); <-done })
+	t.Cleanup(func() { _ = srv.Close(); within.Receive(t, done) })
 	return srv
 }
 
@@ -134,7 +110,12 @@ func raw(t testing.TB, f func(net.Conn)) uint16 {
 			conns.Go(func() { defer func() { _ = c.Close() }(); f(c) })
 		}
 	})
-	t.Cleanup(func() { _ = ln.Close(); conns.Wait() })
+	done := make(chan struct{})
+	t.Cleanup(func() {
+		_ = ln.Close()
+		go func() { defer close(done); conns.Wait() }()
+		within.Receive(t, done)
+	})
 	return portOf(ln)
 }
 
@@ -152,7 +133,7 @@ func post(path, body string) *invoke.Call {
 // do makes a call and reads its answer.
 func do(t testing.TB, a *app.App, c *invoke.Call) (*invoke.Answer, string) {
 	t.Helper()
-	ans, err := a.Serve(t.Context(), c)
+	ans, err := a.Serve(within.Context(t), c)
 	if err != nil {
 		t.Fatalf("Serve(%s %s) = %v", c.Verb, c.Path, err)
 	}
@@ -169,7 +150,7 @@ func do(t testing.TB, a *app.App, c *invoke.Call) (*invoke.Answer, string) {
 // failed makes a call that must fail.
 func failed(t testing.TB, a *app.App, c *invoke.Call) *apperr.Error {
 	t.Helper()
-	ans, err := a.Serve(t.Context(), c)
+	ans, err := a.Serve(within.Context(t), c)
 	if err == nil {
 		_ = ans.Body.Close()
 		t.Fatalf("Serve(%s %s) = %d, want an error", c.Verb, c.Path, ans.Status)
@@ -205,7 +186,7 @@ func TestCallReachesTheApp(t *testing.T) {
 	if ans.Status != http.StatusCreated || body != "made" || ans.Length != 4 || ans.Fields.Get("x-answer") != "yes" {
 		t.Errorf("answer = %d %q, length %d, fields %v", ans.Status, body, ans.Length, ans.Fields)
 	}
-	in := <-got
+	in := within.Receive(t, got)
 	if in.method != "POST" || in.uri != "/a%2Fb//c?x=%20y" || in.body != "hello" || !strings.HasPrefix(in.host, "127.0.0.1:") {
 		t.Errorf("the app saw %+v", in)
 	}
@@ -239,7 +220,7 @@ func TestHeadOnTheWire(t *testing.T) {
 	c.Fields = fields("zulu", "1", "Alpha", "two words", "zulu", "2")
 	ans, body := do(t, a, c)
 	want := "GET /x?y HTTP/1.1\r\nHost: 127.0.0.1:" + itoa(port) + "\r\nzulu: 1\r\nAlpha: two words\r\nzulu: 2\r\n\r\n"
-	if head := <-heads; head != want {
+	if head := within.Receive(t, heads); head != want {
 		t.Errorf("head = %q, want %q", head, want)
 	}
 	wanted := fields("X-b", "1", "x-A", "2", "Set-Cookie", "a", "Set-Cookie", "b")
@@ -289,13 +270,13 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 	calls.Wait()
 	cancel()
-	if err := <-done; err != nil {
+	if err := within.Receive(t, done); err != nil {
 		t.Errorf("Run = %v", err)
 	}
 	if n := a.Inflight(); n != 0 {
 		t.Errorf("Inflight = %d after the last answer", n)
 	}
-	waitFor(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= before+3 })
+	within.Until(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= before+3 })
 }
 
 func itoa(port uint16) string { return strconv.Itoa(int(port)) }

@@ -18,6 +18,8 @@ import (
 
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/porttest"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -70,13 +72,13 @@ func TestPortIsDetected(t *testing.T) {
 			a, rec := runApp(t, app.Config{Command: true, Sockets: tr.read})
 			results := held(t, a, 1, func(int) *invoke.Call { return get("/") }) // it waits for the port to appear
 			port := tr.opens(t, "tcp", addr, said)
-			if err := <-results; err != nil {
+			if err := within.Receive(t, results); err != nil {
 				t.Error(err)
 			}
 			if a.Port() != port || a.State() != discovery.Ready {
 				t.Errorf("Port = %d, want %d; State = %s", a.Port(), port, a.State())
 			}
-			waitFor(t, "the event", func() bool { return len(rec.all()) > 0 })
+			within.Until(t, "the event", func() bool { return len(rec.all()) > 0 })
 			if got, want := rec.all(), (app.Detected{Port: port}); len(got) != 1 || got[0] != want {
 				t.Errorf("events = %v, want %v", got, want)
 			}
@@ -94,7 +96,7 @@ func TestHTTP2OnlyPortIsDetected(t *testing.T) {
 		if ans, body := do(t, a, get("/")); ans.Major != 2 || body != "said" {
 			t.Errorf("%s: answer over HTTP/%d: %q", protocol, ans.Major, body)
 		}
-		waitFor(t, "the event", func() bool { return len(rec.all()) > 0 })
+		within.Until(t, "the event", func() bool { return len(rec.all()) > 0 })
 		if got, want := rec.all()[0], (app.Detected{Port: port, HTTP2: true}); got != want {
 			t.Errorf("%s: event = %v, want %v", protocol, got, want)
 		}
@@ -146,13 +148,13 @@ func TestSeveralPortsAreNamedNotGuessed(t *testing.T) {
 	if e.Reason != apperr.AppHasNoPort || e.Message() != "app channel is not initialized: "+want {
 		t.Errorf("error = %s, %s", e.Reason, e.Message())
 	}
-	waitFor(t, "the event", func() bool { return len(rec.all()) > 0 })
+	within.Until(t, "the event", func() bool { return len(rec.all()) > 0 })
 	if got, ok := rec.all()[0].(app.Candidates); !ok || !slices.Equal(got.Ports, []uint16{low, high}) {
 		t.Errorf("event = %v", rec.all()[0])
 	}
 	// One of them goes: the other one it is.
 	tr.remove(low)
-	waitFor(t, "the one that is left", func() bool { return a.Port() == high })
+	within.Until(t, "the one that is left", func() bool { return a.Port() == high })
 	do(t, a, get("/"))
 }
 
@@ -177,7 +179,8 @@ func TestWrongPortIsSaid(t *testing.T) {
 	t.Parallel()
 	tr := new(tree)
 	listens := tr.opens(t, "tcp", "127.0.0.1:0", said)
-	addr, port := freePort(t)
+	reserved := porttest.Reserve(t)
+	port := reserved.Number()
 	a, rec := runApp(t, app.Config{Name: "notification-service", Port: port, Command: true, Sockets: tr.read})
 	e := failed(t, a, get("/")) // waits until it is sure
 	want := fmt.Sprintf("connection refused: notification-service's app port %d is closed, its process listens on %d; start it with --app-port %d",
@@ -188,15 +191,15 @@ func TestWrongPortIsSaid(t *testing.T) {
 	if e.What != fmt.Sprintf("notification-service's app port %d is closed", port) {
 		t.Errorf("What = %q", e.What)
 	}
-	waitFor(t, "the event", func() bool { return len(rec.all()) > 0 })
+	within.Until(t, "the event", func() bool { return len(rec.all()) > 0 })
 	if got, ok := rec.all()[0].(app.WrongPort); !ok || got.Want != port || !slices.Equal(got.Listens, []uint16{listens}) {
 		t.Errorf("event = %v", rec.all()[0])
 	}
 	// It was only late.
-	late := relisten(t, addr)
+	late := reserved.Listen(t)
 	serveOn(t, late, said)
 	tr.add(late.Addr(), "notification-service", "")
-	waitFor(t, "ready", func() bool { return a.State() == discovery.Ready })
+	within.Until(t, "ready", func() bool { return a.State() == discovery.Ready })
 	do(t, a, get("/"))
 }
 
@@ -215,7 +218,7 @@ func TestAStrangersPortIsNotTheApps(t *testing.T) {
 	if n := strangers.Load(); n != 0 {
 		t.Errorf("the stranger got %d calls", n)
 	}
-	waitFor(t, "the event", func() bool { return len(rec.all()) > 0 })
+	within.Until(t, "the event", func() bool { return len(rec.all()) > 0 })
 	if got, ok := rec.all()[0].(app.WrongPort); !ok || !slices.Equal(got.Listens, []uint16{listens}) {
 		t.Errorf("event = %v", rec.all()[0])
 	}
@@ -225,7 +228,7 @@ func TestAStrangersPortIsNotTheApps(t *testing.T) {
 func TestDetectedPortThatCloses(t *testing.T) {
 	t.Parallel()
 	tr := new(tree)
-	ln := listen(t)
+	ln := porttest.Reserve(t).Listen(t)
 	srv := serveOn(t, ln, said)
 	tr.add(ln.Addr(), "orders", "")
 	a, rec := runApp(t, app.Config{Command: true, Sockets: tr.read})
@@ -233,18 +236,18 @@ func TestDetectedPortThatCloses(t *testing.T) {
 	tr.remove(portOf(ln))
 	_ = srv.Close()
 	results := held(t, a, 2, func(int) *invoke.Call { return get("/") })
-	waitFor(t, "the port to be seen closed", func() bool { return a.State() == discovery.Restarting })
+	within.Until(t, "the port to be seen closed", func() bool { return a.State() == discovery.Restarting })
 	// Its next process opens another one.
 	port := tr.opens(t, "tcp", "127.0.0.1:0", said)
 	for range 2 {
-		if err := <-results; err != nil {
+		if err := within.Receive(t, results); err != nil {
 			t.Error(err)
 		}
 	}
 	if a.Port() != port {
 		t.Errorf("Port = %d, want %d", a.Port(), port)
 	}
-	waitFor(t, "both events", func() bool { return len(rec.all()) == 2 })
+	within.Until(t, "both events", func() bool { return len(rec.all()) == 2 })
 }
 
 // A real process that opens its port after a while, beside a Unix socket.
@@ -254,9 +257,9 @@ func TestRealProcessIsDetected(t *testing.T) {
 	if err != nil {
 		t.Skip("needs python3")
 	}
-	addr, port := freePort(t)
-	_, number, _ := net.SplitHostPort(addr)
-	cmd := exec.CommandContext(t.Context(), python, "-m", "http.server", "--bind", "127.0.0.1", number)
+	reserved := porttest.Reserve(t)
+	addr, port := reserved.Addr(), reserved.Number()
+	cmd := exec.CommandContext(t.Context(), python, "-m", "http.server", "--bind", "127.0.0.1", reserved.String())
 	cmd.Dir = t.TempDir()
 	if err := os.WriteFile(cmd.Dir+"/hello", []byte("from python"), 0o600); err != nil {
 		t.Fatal(err)
@@ -294,7 +297,7 @@ func TestTheAppSeesNoResetWhenItIsAsked(t *testing.T) {
 	})
 	tr.add(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(port)}, "orders", "orders serve")
 	runApp(t, app.Config{Command: true, Sockets: tr.read})
-	if err := <-ended; !errors.Is(err, io.EOF) {
+	if err := within.Receive(t, ended); !errors.Is(err, io.EOF) {
 		t.Errorf("the app's connection ended with %v, want io.EOF", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -108,7 +109,7 @@ func TestTunnelThatTheAppHalfCloses(t *testing.T) {
 	a, _ := runApp(t, app.Config{Port: port})
 	c := get("/ws")
 	c.Upgrade = "echo"
-	ans, err := a.Serve(t.Context(), c)
+	ans, err := a.Serve(within.Context(t), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func TestTunnelThatTheAppHalfCloses(t *testing.T) {
 		}
 	}
 	_ = ans.Upgraded.CloseWrite()
-	if got := <-rest; got != strings.Repeat("still here ", 3) {
+	if got := within.Receive(t, rest); got != strings.Repeat("still here ", 3) {
 		t.Errorf("the app read %q", got)
 	}
 	_ = ans.Body.Close()
@@ -147,12 +148,12 @@ func TestCallsContextEndsTheCall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-started
+	within.Receive(t, started)
 	ctx.Cancel(&apperr.Error{Reason: apperr.Cancelled, What: "the client left"})
 	if rest, err := io.ReadAll(ans.Body); err == nil || apperr.From(err).What != "the client left" {
 		t.Errorf("read %q, %v", rest, err)
 	}
-	<-gone
+	within.Receive(t, gone)
 	if n := a.Inflight(); n != 0 {
 		t.Errorf("Inflight = %d", n)
 	}
@@ -179,7 +180,7 @@ func TestAnswersThatAreThereKeepNoConnection(t *testing.T) {
 	a, _ := runApp(t, app.Config{Port: port})
 	answers := make(map[string]*invoke.Answer)
 	for _, id := range []string{"one", "two", "six", "ten"} {
-		ans, err := a.Serve(t.Context(), get("/"+id))
+		ans, err := a.Serve(within.Context(t), get("/"+id))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,7 +217,7 @@ func TestTrailersOfAnAnswerThatIsThere(t *testing.T) {
 		return "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n"
 	})
 	a, _ := runApp(t, app.Config{Port: port})
-	ans, err := a.Serve(t.Context(), get("/"))
+	ans, err := a.Serve(within.Context(t), get("/"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +241,7 @@ func TestAnswerIsClosedWhileItIsRead(t *testing.T) {
 		closed := make(chan struct{})
 		go func() { defer close(closed); _ = ans.Body.Close() }()
 		_, _ = io.ReadAll(ans.Body)
-		<-closed
+		within.Receive(t, closed)
 	}
 	if n := a.Inflight(); n != 0 {
 		t.Errorf("Inflight = %d", n)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -20,7 +21,7 @@ func shown(t testing.TB, a *app.App, c *invoke.Call) string {
 		fmt.Fprintln(&out, status, f)
 		return nil
 	}
-	ans, err := a.Serve(t.Context(), c)
+	ans, err := a.Serve(within.Context(t), c)
 	if err != nil {
 		return out.String() + apperr.From(err).Message()
 	}
@@ -174,10 +175,10 @@ func sent(t *testing.T, c *invoke.Call, want string) string {
 			_ = conn.Close()
 		}
 	}()
-	t.Cleanup(func() { _ = ln.Close(); <-done })
+	t.Cleanup(func() { _ = ln.Close(); within.Receive(t, done) })
 	a, _ := runApp(t, app.Config{Port: portOf(ln)})
 	do(t, a, c)
-	return <-got
+	return within.Receive(t, got)
 }
 
 // trailed is a body that is there with its trailers.
@@ -235,7 +236,7 @@ func TestWholeBodyOfAnotherLength(t *testing.T) {
 	a, _ := runApp(t, app.Config{Port: port})
 	c := post("/", "hello")
 	c.Length = 10
-	ans, err := a.Serve(t.Context(), c)
+	ans, err := a.Serve(within.Context(t), c)
 	if err == nil { // the app answered before it missed the rest
 		_ = ans.Body.Close()
 		return

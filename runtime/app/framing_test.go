@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -190,7 +191,7 @@ func TestCallWithoutBodyAnnouncesNone(t *testing.T) {
 		c := post("/", "")
 		c.Body, c.Length = nil, length
 		do(t, a, c)
-		if head := <-heads; !strings.Contains(head, "\r\nContent-Length: 0\r\n") {
+		if head := within.Receive(t, heads); !strings.Contains(head, "\r\nContent-Length: 0\r\n") {
 			t.Errorf("with a length of %d: %q", length, head)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -45,9 +46,9 @@ func FuzzAnswer(f *testing.F) {
 			_ = c.Close()
 		}
 	}()
-	f.Cleanup(func() { _ = ln.Close(); <-served })
+	f.Cleanup(func() { _ = ln.Close(); within.Receive(f, served) })
 	a, _ := runApp(f, app.Config{Port: portOf(ln)})
-	waitFor(f, "ready", func() bool { return a.State() == "ready" })
+	within.Until(f, "ready", func() bool { return a.State() == "ready" })
 	f.Fuzz(func(t *testing.T, data []byte) {
 		answer = data
 		status, body, ok := ours(t, a)
@@ -62,7 +63,7 @@ func FuzzAnswer(f *testing.F) {
 }
 
 func ours(t *testing.T, a *app.App) (int, []byte, bool) {
-	ans, err := a.Serve(t.Context(), &invoke.Call{Verb: "POST", Path: "/", Only: true})
+	ans, err := a.Serve(within.Context(t), &invoke.Call{Verb: "POST", Path: "/", Only: true})
 	if err != nil {
 		return 0, nil, false
 	}

@@ -15,34 +15,28 @@ import (
 
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/porttest"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
-// freePort is a port that was free a moment ago.
-func freePort(t testing.TB) (addr string, port uint16) {
-	t.Helper()
-	ln := listen(t)
-	addr, port = ln.Addr().String(), portOf(ln)
-	_ = ln.Close()
-	return addr, port
-}
-
-// held starts n calls one after the other and returns their errors.
+// held starts n calls that have to wait, one after the other, and returns their
+// errors.
 func held(t *testing.T, a *app.App, n int, call func(i int) *invoke.Call) <-chan error {
 	t.Helper()
 	results := make(chan error, n)
 	for i := range n {
-		before := a.Inflight()
+		before := a.Waiting()
 		go func() {
-			ans, err := a.Serve(t.Context(), call(i))
+			ans, err := a.Serve(within.Context(t), call(i))
 			if err == nil {
 				_, err = io.Copy(io.Discard, ans.Body)
 				_ = ans.Body.Close()
 			}
 			results <- err
 		}()
-		waitFor(t, "the call to wait", func() bool { return a.Inflight() > before })
+		within.Until(t, "the call to wait", func() bool { return a.Waiting() > before })
 	}
 	return results
 }
@@ -50,8 +44,8 @@ func held(t *testing.T, a *app.App, n int, call func(i int) *invoke.Call) <-chan
 // Calls that come while the app starts reach it in their order.
 func TestCallsWaitForTheAppInOrder(t *testing.T) {
 	t.Parallel()
-	addr, port := freePort(t)
-	a, _ := runApp(t, app.Config{Port: port, Command: true})
+	port := porttest.Reserve(t)
+	a, _ := runApp(t, app.Config{Port: port.Number(), Command: true})
 	if s := a.State(); s != discovery.Starting {
 		t.Errorf("State = %s", s)
 	}
@@ -67,9 +61,9 @@ func TestCallsWaitForTheAppInOrder(t *testing.T) {
 		}
 		return c
 	})
-	serveOn(t, relisten(t, addr), http.NotFoundHandler())
+	serveOn(t, port.Listen(t), http.NotFoundHandler())
 	for range calls {
-		if err := <-results; err != nil {
+		if err := within.Receive(t, results); err != nil {
 			t.Error(err)
 		}
 	}
@@ -84,16 +78,16 @@ func TestCallsWaitForTheAppInOrder(t *testing.T) {
 // With one call at a time the order is exact.
 func TestHeldOrderIsExactOneAtATime(t *testing.T) {
 	t.Parallel()
-	addr, port := freePort(t)
-	a, _ := runApp(t, app.Config{Port: port, Command: true, MaxConcurrency: 1})
+	port := porttest.Reserve(t)
+	a, _ := runApp(t, app.Config{Port: port.Number(), Command: true, MaxConcurrency: 1})
 	const calls = 50
 	results := held(t, a, calls, func(i int) *invoke.Call { return get(fmt.Sprint("/", i)) })
 	var order []string // one call at a time
-	serveOn(t, relisten(t, addr), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	serveOn(t, port.Listen(t), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		order = append(order, r.URL.Path)
 	}))
 	for range calls {
-		if err := <-results; err != nil {
+		if err := within.Receive(t, results); err != nil {
 			t.Error(err)
 		}
 	}
@@ -107,8 +101,8 @@ func TestHeldOrderIsExactOneAtATime(t *testing.T) {
 // An app that restarts behind its port, as reloaders do, loses no call.
 func TestRestartBetweenCallsLosesNone(t *testing.T) {
 	t.Parallel()
-	ln := listen(t)
-	addr := ln.Addr().String()
+	port := porttest.Reserve(t)
+	ln := port.Listen(t)
 	var mu sync.Mutex
 	seen := make(map[string]int)
 	h := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -123,7 +117,7 @@ func TestRestartBetweenCallsLosesNone(t *testing.T) {
 		go func() { defer close(done); _ = srv.Serve(ln) }()
 		return func() { _ = srv.Shutdown(context.Background()); <-done }
 	}
-	a, rec := runApp(t, app.Config{Port: portOf(ln), Command: true})
+	a, rec := runApp(t, app.Config{Port: port.Number(), Command: true})
 	for n := range 10 {
 		stop := start()
 		for i := range 3 {
@@ -131,14 +125,14 @@ func TestRestartBetweenCallsLosesNone(t *testing.T) {
 		}
 		stop()
 		results := held(t, a, 1, func(int) *invoke.Call { return post("/", fmt.Sprint(n, ".held")) })
-		waitFor(t, "the port to be seen closed", func() bool { return a.State() == discovery.Restarting })
-		ln = relisten(t, addr)
+		within.Until(t, "the port to be seen closed", func() bool { return a.State() == discovery.Restarting })
+		ln = port.Listen(t)
 		stop = start()
-		if err := <-results; err != nil {
+		if err := within.Receive(t, results); err != nil {
 			t.Error(err)
 		}
 		stop()
-		ln = relisten(t, addr)
+		ln = port.Listen(t)
 	}
 	for id, n := range seen {
 		if n != 1 {
@@ -153,15 +147,15 @@ func TestRestartBetweenCallsLosesNone(t *testing.T) {
 // A call that has another choice is not held.
 func TestCallWithAnotherChoiceIsRefused(t *testing.T) {
 	t.Parallel()
-	addr, port := freePort(t)
-	a, _ := runApp(t, app.Config{Port: port, Command: true})
+	port := porttest.Reserve(t)
+	a, _ := runApp(t, app.Config{Port: port.Number(), Command: true})
 	c := get("/")
 	c.Only = false
 	if e := failed(t, a, c); e.Reason != apperr.Refused || e.Reached != apperr.ReachedNo {
 		t.Errorf("error = %s, reached %s", e.Reason, e.Reached)
 	}
 	// The same when it is this call that finds the port closed.
-	ln := relisten(t, addr)
+	ln := port.Listen(t)
 	srv := serveOn(t, ln, http.NotFoundHandler())
 	do(t, a, get("/"))
 	_ = srv.Close()
@@ -171,13 +165,13 @@ func TestCallWithAnotherChoiceIsRefused(t *testing.T) {
 		t.Errorf("error = %s, reached %s", e.Reason, e.Reached)
 	}
 	// And the app is found again although nobody waits for it.
-	serveOn(t, relisten(t, addr), http.NotFoundHandler())
-	waitFor(t, "ready", func() bool { return a.State() == discovery.Ready })
+	serveOn(t, port.Listen(t), http.NotFoundHandler())
+	within.Until(t, "ready", func() bool { return a.State() == discovery.Ready })
 }
 
 func TestHoldIsBounded(t *testing.T) {
 	t.Parallel()
-	_, port := freePort(t)
+	port := porttest.Reserve(t).Number()
 	a, _ := runApp(t, app.Config{Port: port, Command: true, Hold: app.HoldLimits{Calls: 3, Bytes: 100 << 10}})
 	results := held(t, a, 3, func(int) *invoke.Call { return get("/") })
 	if e := failed(t, a, get("/")); e.Reason != apperr.HoldExceeded || e.Reached != apperr.ReachedNo {
@@ -185,7 +179,7 @@ func TestHoldIsBounded(t *testing.T) {
 	}
 	a.Exited("exit status 1")
 	for range 3 {
-		e := apperr.From(<-results)
+		e := apperr.From(within.Receive(t, results))
 		if e.Reason != apperr.AppUnreachable || e.Reached != apperr.ReachedNo ||
 			!strings.HasPrefix(e.Message(), "connection refused: orders has exited (exit status 1; ") {
 			t.Errorf("error = %s, %s", e.Reason, e.Message())
@@ -200,7 +194,7 @@ func TestHoldIsBounded(t *testing.T) {
 
 func TestHoldEndsAfterItsTime(t *testing.T) {
 	t.Parallel()
-	_, port := freePort(t)
+	port := porttest.Reserve(t).Number()
 	a, _ := runApp(t, app.Config{Port: port, Hold: app.HoldLimits{Wait: 50 * time.Millisecond}})
 	body := newPieces()
 	e := failed(t, a, &invoke.Call{Verb: "POST", Path: "/", Only: true, Body: body, Length: -1})
@@ -208,13 +202,13 @@ func TestHoldEndsAfterItsTime(t *testing.T) {
 	if e.Reason != apperr.AppUnreachable || e.Reached != apperr.ReachedNo || !strings.HasPrefix(e.Message(), want) {
 		t.Errorf("error = %s, reached %s, %q, want %q…", e.Reason, e.Reached, e.Message(), want)
 	}
-	<-body.closed
+	within.Receive(t, body.closed)
 }
 
 // A first start has its own time; it ends when the process does.
 func TestFirstStartIsWaitedForLonger(t *testing.T) {
 	t.Parallel()
-	_, port := freePort(t)
+	port := porttest.Reserve(t).Number()
 	a, _ := runApp(t, app.Config{
 		Port: port, Command: true, StartHold: 300 * time.Millisecond, Hold: app.HoldLimits{Wait: time.Millisecond},
 	})
@@ -231,7 +225,7 @@ func TestFirstStartIsWaitedForLonger(t *testing.T) {
 
 func TestHeldCallIsCancelled(t *testing.T) {
 	t.Parallel()
-	_, port := freePort(t)
+	port := porttest.Reserve(t).Number()
 	a, _ := runApp(t, app.Config{Port: port, Command: true})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {
@@ -266,7 +260,7 @@ func TestConcurrencyIsBoundedAndFair(t *testing.T) {
 		now.Add(-1)
 	}))
 	a, _ := runApp(t, app.Config{Port: port, MaxConcurrency: 1})
-	streaming, err := a.Serve(t.Context(), get("/first"))
+	streaming, err := a.Serve(within.Context(t), get("/first"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,12 +273,12 @@ func TestConcurrencyIsBoundedAndFair(t *testing.T) {
 		_, _ = io.WriteString(w, "body")
 	}))
 	a, _ = runApp(t, app.Config{Port: slow, MaxConcurrency: 1})
-	<-order
-	first, err := a.Serve(t.Context(), get("/first")) // its body is not read yet
+	within.Receive(t, order)
+	first, err := a.Serve(within.Context(t), get("/first")) // its body is not read yet
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-order
+	within.Receive(t, order)
 	results := held(t, a, 10, func(i int) *invoke.Call { return get(fmt.Sprint("/", i)) })
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
@@ -298,10 +292,10 @@ func TestConcurrencyIsBoundedAndFair(t *testing.T) {
 	}
 	_ = first.Body.Close()
 	for i := range 10 {
-		if path := <-order; path != fmt.Sprint("/", i) {
+		if path := within.Receive(t, order); path != fmt.Sprint("/", i) {
 			t.Errorf("%s came as number %d", path, i)
 		}
-		if err := <-results; err != nil {
+		if err := within.Receive(t, results); err != nil {
 			t.Error(err)
 		}
 	}
@@ -310,32 +304,42 @@ func TestConcurrencyIsBoundedAndFair(t *testing.T) {
 // Draining waits for heads, not for streams, and then refuses.
 func TestDrain(t *testing.T) {
 	t.Parallel()
-	release := make(chan struct{})
+	release, arrived := make(chan struct{}), make(chan struct{})
 	port := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/stream" {
 			_ = http.NewResponseController(w).Flush()
+		} else {
+			close(arrived)
 		}
 		<-release
 	}))
 	a, rec := runApp(t, app.Config{Port: port})
-	stream, err := a.Serve(t.Context(), get("/stream"))
+	stream, err := a.Serve(within.Context(t), get("/stream"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	results := held(t, a, 1, func(int) *invoke.Call { return get("/slow") })
+	result := make(chan error, 1)
+	go func() {
+		ans, err := a.Serve(within.Context(t), get("/slow"))
+		if err == nil {
+			_ = ans.Body.Close()
+		}
+		result <- err
+	}()
+	within.Receive(t, arrived)
 	drained := make(chan error, 1)
-	go func() { drained <- a.Drain(t.Context()) }()
-	waitFor(t, "draining", func() bool { return a.State() == discovery.Draining })
+	go func() { drained <- a.Drain(within.Context(t)) }()
+	within.Until(t, "draining", func() bool { return a.State() == discovery.Draining })
 	select {
 	case err := <-drained:
 		t.Fatalf("Drain = %v before the answer", err)
 	default:
 	}
 	close(release)
-	if err := <-results; err != nil {
+	if err := within.Receive(t, result); err != nil {
 		t.Error(err)
 	}
-	if err := <-drained; err != nil {
+	if err := within.Receive(t, drained); err != nil {
 		t.Errorf("Drain = %v", err)
 	}
 	if e := failed(t, a, get("/")); e.Reason != apperr.Refused || e.Reached != apperr.ReachedNo {
@@ -352,14 +356,14 @@ func TestDrain(t *testing.T) {
 
 func TestDrainRefusesWhatWaitsForTheApp(t *testing.T) {
 	t.Parallel()
-	_, port := freePort(t)
+	port := porttest.Reserve(t).Number()
 	a, _ := runApp(t, app.Config{Port: port, Command: true})
 	results := held(t, a, 2, func(int) *invoke.Call { return get("/") })
-	if err := a.Drain(t.Context()); err != nil {
+	if err := a.Drain(within.Context(t)); err != nil {
 		t.Errorf("Drain = %v", err)
 	}
 	for range 2 {
-		if e := apperr.From(<-results); e.Reason != apperr.Refused || e.Reached != apperr.ReachedNo {
+		if e := apperr.From(within.Receive(t, results)); e.Reason != apperr.Refused || e.Reached != apperr.ReachedNo {
 			t.Errorf("error = %s, reached %s", e.Reason, e.Reached)
 		}
 	}
@@ -367,11 +371,16 @@ func TestDrainRefusesWhatWaitsForTheApp(t *testing.T) {
 
 func TestDrainEndsWithItsTime(t *testing.T) {
 	t.Parallel()
-	port := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	arrived := make(chan struct{})
+	port := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		<-r.Context().Done()
+	}))
 	a, _ := runApp(t, app.Config{Port: port})
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(within.Context(t))
+	defer cancel()
 	go func() { _, _ = a.Serve(ctx, get("/")) }()
-	waitFor(t, "the call", func() bool { return a.Inflight() == 1 })
+	within.Receive(t, arrived)
 	short, stop := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer stop()
 	if err := a.Drain(short); !errors.Is(err, context.DeadlineExceeded) {
@@ -381,7 +390,7 @@ func TestDrainEndsWithItsTime(t *testing.T) {
 		t.Errorf("after the drain: %s", e.Reason)
 	}
 	cancel()
-	waitFor(t, "the call to end", func() bool { return a.Inflight() == 0 })
+	within.Until(t, "the call to end", func() bool { return a.Inflight() == 0 })
 }
 
 func TestAppWithoutPort(t *testing.T) {
@@ -411,7 +420,7 @@ func TestRestartingHoldsUntilStarted(t *testing.T) {
 	}
 	a.Started()
 	for range 3 {
-		if err := <-results; err != nil {
+		if err := within.Receive(t, results); err != nil {
 			t.Error(err)
 		}
 	}

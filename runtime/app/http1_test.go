@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -71,7 +72,7 @@ func TestFullDuplex(t *testing.T) {
 			body := newPieces()
 			body.trailers = fields("X-Sent", "end")
 			c := &invoke.Call{Verb: "POST", Path: "/", Only: true, Body: body, Length: -1, Fields: fields("Trailer", "X-Sent")}
-			ans, err := a.Serve(t.Context(), c)
+			ans, err := a.Serve(within.Context(t), c)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +91,7 @@ func TestFullDuplex(t *testing.T) {
 			if got := ans.Body.Trailers().Get("X-Echo"); got != "end" {
 				t.Errorf("trailer = %q, want end", got)
 			}
-			<-body.closed
+			within.Receive(t, body.closed)
 		})
 	}
 }
@@ -121,7 +122,7 @@ func TestEarlyAnswerStopsTheSender(t *testing.T) {
 	if ans.Status != 413 || got != "big" {
 		t.Errorf("answer = %d %q", ans.Status, got)
 	}
-	<-body.closed
+	within.Receive(t, body.closed)
 }
 
 // A body that never ends and cannot be closed while it is read, as net/http's,
@@ -135,7 +136,7 @@ func TestEarlyAnswerToASilentSender(t *testing.T) {
 	if ans.Status != 403 {
 		t.Errorf("status = %d", ans.Status)
 	}
-	<-body.closed
+	within.Receive(t, body.closed)
 }
 
 func TestCallersBodyBreaksOff(t *testing.T) {
@@ -154,7 +155,7 @@ func TestCallersBodyBreaksOff(t *testing.T) {
 		if e.Reason != apperr.Cancelled || e.At() != apperr.HopCaller || e.Reached != apperr.ReachedMaybe {
 			t.Errorf("length %d: error = %s at %s, reached %s", length, e.Reason, e.At(), e.Reached)
 		}
-		if <-complete {
+		if within.Receive(t, complete) {
 			t.Errorf("length %d: the app took half a body for a whole one", length)
 		}
 	}
@@ -222,7 +223,7 @@ func TestExpectContinue(t *testing.T) {
 	if ans.Status != 417 {
 		t.Errorf("status = %d, want 417", ans.Status)
 	}
-	<-untouched.closed
+	within.Receive(t, untouched.closed)
 }
 
 type readerFunc func([]byte) (int, error)
@@ -242,7 +243,7 @@ func TestStreamIsNotGathered(t *testing.T) {
 		}
 	}))
 	a, _ := runApp(t, app.Config{Port: port})
-	ans, err := a.Serve(t.Context(), get("/events"))
+	ans, err := a.Serve(within.Context(t), get("/events"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +273,7 @@ func TestUpgradeIsATunnel(t *testing.T) {
 	a, _ := runApp(t, app.Config{Port: port})
 	c := get("/ws")
 	c.Upgrade = "echo"
-	ans, err := a.Serve(t.Context(), c)
+	ans, err := a.Serve(within.Context(t), c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +285,7 @@ func TestUpgradeIsATunnel(t *testing.T) {
 	if err := ans.Upgraded.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if got := <-half; got != "one two" {
+	if got := within.Receive(t, half); got != "one two" {
 		t.Errorf("the app read %q", got)
 	}
 	all, err := io.ReadAll(ans.Body)
@@ -345,18 +346,18 @@ func TestCancelledCallLeavesTheApp(t *testing.T) {
 		if !apperr.Is(err, apperr.Cancelled) || apperr.From(err).Reached != apperr.ReachedMaybe {
 			t.Errorf("%s: Serve = %v", protocol, err)
 		}
-		<-gone
+		within.Receive(t, gone)
 		ctx, cancel = context.WithCancel(t.Context())
 		ans, err := a.Serve(ctx, get("/stream"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		<-started
+		within.Receive(t, started)
 		cancel()
 		if _, err := ans.Body.Read(make([]byte, 1)); !apperr.Is(err, apperr.Cancelled) {
 			t.Errorf("%s: Read = %v", protocol, err)
 		}
-		<-gone
+		within.Receive(t, gone)
 		if n := a.Inflight(); n != 0 {
 			t.Errorf("%s: Inflight = %d", protocol, n)
 		}
@@ -367,7 +368,7 @@ func TestDeadlineSaysWhereTheTimeWent(t *testing.T) {
 	t.Parallel()
 	port := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	a, _ := runApp(t, app.Config{Port: port})
-	waitFor(t, "ready", func() bool { return a.State() == "ready" })
+	within.Until(t, "ready", func() bool { return a.State() == "ready" })
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := a.Serve(ctx, get("/"))
@@ -396,7 +397,7 @@ func TestAppThatHangsUp(t *testing.T) {
 	if n := calls.Load(); n != 1 {
 		t.Errorf("the app was called %d times", n)
 	}
-	ans, err := a.Serve(t.Context(), get("/half"))
+	ans, err := a.Serve(within.Context(t), get("/half"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -36,7 +37,7 @@ func serveH2C(t testing.TB, h http.Handler) uint16 {
 	srv.Protocols.SetUnencryptedHTTP2(true)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(ln) }()
-	t.Cleanup(func() { _ = srv.Close(); <-done })
+	t.Cleanup(func() { _ = srv.Close(); within.Receive(t, done) })
 	return portOf(ln)
 }
 
@@ -70,7 +71,7 @@ func TestHTTP2CallKeepsItsPath(t *testing.T) {
 			c := post(path, "hello")
 			c.Fields = fields("Content-Type", "application/grpc", "X-One", "1", "X-One", "2", "Pillion-X", "no")
 			ans, body := do(t, a, c)
-			in := <-got
+			in := within.Receive(t, got)
 			if ans.Status != 200 || ans.Major != 2 || body != "hello" || in.RequestURI != path {
 				t.Errorf("answer = %d over HTTP/%d %q for %q, want %q", ans.Status, ans.Major, body, in.RequestURI, path)
 			}
@@ -246,7 +247,7 @@ func TestHTTP2ManyStreams(t *testing.T) {
 			})
 		}
 		all.Wait()
-		waitFor(t, "all to end", func() bool { return a.Inflight() == 0 })
+		within.Until(t, "all to end", func() bool { return a.Inflight() == 0 })
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -139,7 +140,7 @@ func BenchmarkGRPC(b *testing.B) {
 		for _, clients := range []int{1, 32} {
 			b.Run(fmt.Sprintf("standard=%v/%d", standard, clients), func(b *testing.B) {
 				a, _ := runApp(b, app.Config{Port: answeringGRPC(b), Protocol: "grpc", Standard: standard})
-				waitFor(b, "ready", func() bool { return a.State() == "ready" })
+				within.Until(b, "ready", func() bool { return a.State() == "ready" })
 				b.ReportAllocs()
 				b.SetParallelism(max(1, clients/runtime.GOMAXPROCS(0)))
 				if clients == 1 {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -57,7 +58,7 @@ func TestHTTP2GoAwayMovesABody(t *testing.T) {
 	if ans, _ := do(t, a, post("/", body)); ans.Status != 200 {
 		t.Errorf("status = %d", ans.Status)
 	}
-	if came := <-got; came != body {
+	if came := within.Receive(t, got); came != body {
 		t.Errorf("the app got %q", came)
 	}
 }
@@ -92,7 +93,7 @@ func TestHTTP2GoAwayDoesNotMoveAStream(t *testing.T) {
 	if e := failed(t, a, c); e.Reason != apperr.Refused || e.Reached != apperr.ReachedNo || streams.Load() != 1 {
 		t.Errorf("error = %s, reached %s, after %d streams", e.Reason, e.Reached, streams.Load())
 	}
-	waitFor(t, "the body to be closed", func() bool {
+	within.Until(t, "the body to be closed", func() bool {
 		_, err := w.Write([]byte("x"))
 		return err != nil
 	})
@@ -147,7 +148,7 @@ func TestGRPCFieldsOnTheWire(t *testing.T) {
 	}
 	_ = ans.Body.Close()
 	var lines []string
-	for _, f := range <-heads {
+	for _, f := range within.Receive(t, heads) {
 		if f.Name == "grpc-timeout" {
 			if left, err := time.ParseDuration(strings.TrimSuffix(f.Value, "u") + "us"); err != nil || left > time.Minute || left < time.Second {
 				t.Errorf("the app has %s", f.Value)

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 // Where nothing is seen without reading, a connection that is taken the moment
@@ -26,12 +28,12 @@ func TestATakenConnectionHasNoDeadlineOfItsIdleTime(t *testing.T) {
 	if !p.usable(c) {
 		t.Fatal("the connection counts as closed")
 	}
-	<-watched.reading
+	within.Receive(t, watched.reading)
 	if at := watched.last(); !at.IsZero() {
 		t.Errorf("the answer has to come within %v", time.Until(at).Round(time.Second))
 	}
 	_ = apps.Close()
-	<-c.idle.watched
+	within.Receive(t, c.idle.watched)
 }
 
 // watching is a pool of a system where a look shows nothing.

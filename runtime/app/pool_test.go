@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 )
 
@@ -30,7 +31,7 @@ func TestIdleLimitLosesNoPost(t *testing.T) {
 	})}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(ln) }()
-	t.Cleanup(func() { _ = srv.Close(); <-done })
+	t.Cleanup(func() { _ = srv.Close(); within.Receive(t, done) })
 
 	var failures atomic.Int32
 	var all sync.WaitGroup
@@ -38,7 +39,7 @@ func TestIdleLimitLosesNoPost(t *testing.T) {
 		a, _ := runApp(t, app.Config{Port: portOf(ln)})
 		all.Go(func() {
 			for n := range each {
-				ans, err := a.Serve(t.Context(), post("/", fmt.Sprint(client, "/", n)))
+				ans, err := a.Serve(within.Context(t), post("/", fmt.Sprint(client, "/", n)))
 				if err != nil {
 					t.Error(err)
 					failures.Add(1)
@@ -85,19 +86,24 @@ func TestConnectionsAreKept(t *testing.T) {
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(ln) }()
-	t.Cleanup(func() { _ = srv.Close(); <-done })
+	t.Cleanup(func() { _ = srv.Close(); within.Receive(t, done) })
 	a, _ := runApp(t, app.Config{Port: portOf(ln)})
 	do(t, a, post("/", "some body"))
-	time.Sleep(60 * time.Millisecond) // until the app is known to keep it
+	within.Until(t, "the app to be known to keep it", a.Keeps)
+	late := int32(0) // calls that may have met a connection idle for too long, on a busy machine
 	for n := range 50 {
+		began := time.Now()
 		if n%2 == 0 {
 			do(t, a, post("/", "some body"))
-			continue
+		} else {
+			do(t, a, get("/"))
 		}
-		do(t, a, get("/"))
+		if time.Since(began) > app.IdleTrusted/2 {
+			late += 2 // this one, and the next
+		}
 	}
-	if n := opened.Load(); n > 4 { // the look, one to see how long it lives, and one that carries calls
-		t.Errorf("%d connections for 50 calls", n)
+	if n := opened.Load(); n > 4+late { // the look, one to see how long it lives, and one that carries calls
+		t.Errorf("%d connections for 50 calls, of which %d may have been late", n, late)
 	}
 }
 
@@ -121,12 +127,12 @@ func TestManyCallsAtOnce(t *testing.T) {
 		now.Add(-1)
 	}))
 	a, _ := runApp(t, app.Config{Port: port})
-	waitFor(t, "ready", func() bool { return a.State() == "ready" })
+	within.Until(t, "ready", func() bool { return a.State() == "ready" })
 	var all sync.WaitGroup
 	for range 1100 {
 		all.Go(func() { do(t, a, get("/")) })
 	}
-	waitFor(t, "the app to be full", func() bool { return now.Load() == 1024 })
+	within.Until(t, "the app to be full", func() bool { return now.Load() == 1024 })
 	close(release)
 	all.Wait()
 	if n := most.Load(); n != 1024 {

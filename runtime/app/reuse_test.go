@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/porttest"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -35,13 +37,18 @@ func TestSteadyCallsNeedNoNewConnection(t *testing.T) {
 	t.Parallel()
 	port, conns := counting(t)
 	a, _ := runApp(t, app.Config{Port: port})
-	const calls = 60
+	const calls, pace = 60, 25 * time.Millisecond
+	late := int32(0)
 	for range calls {
+		began := time.Now()
 		do(t, a, post("/", "body"))
-		time.Sleep(25 * time.Millisecond) // the pace is what is tested
+		time.Sleep(pace) // the pace is what is tested
+		if time.Since(began) > 3*pace/2 {
+			late += 2 // on a busy machine this call may have been late, and so the next
+		}
 	}
-	if n := conns.Load(); n > 10 {
-		t.Errorf("%d connections for %d calls", n, calls)
+	if n := conns.Load(); n > 10+late {
+		t.Errorf("%d connections for %d calls, of which %d may have been late", n, calls, late)
 	}
 }
 
@@ -61,7 +68,7 @@ func TestIdleConnectionThatTheAppClosesIsDropped(t *testing.T) {
 	})
 	a, _ := runApp(t, app.Config{Port: port})
 	do(t, a, post("/", "body"))
-	if err := <-dropped; err != nil {
+	if err := within.Receive(t, dropped); err != nil {
 		t.Error(err)
 	}
 }
@@ -83,17 +90,17 @@ func TestClosedConnectionsAreNeverUsed(t *testing.T) {
 		_, _ = io.Copy(io.Discard, c)
 	})
 	a, _ := runApp(t, app.Config{Port: port})
-	waitFor(t, "ready", func() bool { return a.State() == "ready" })
+	within.Until(t, "ready", func() bool { return a.State() == "ready" })
 	done := make(chan struct{})
 	for range open {
 		go func() { do(t, a, post("/", "body")); done <- struct{}{} }()
 	}
 	for i := range open {
-		open[i] = <-all
+		open[i] = within.Receive(t, all)
 	}
 	close(more)
 	for range open {
-		<-done
+		within.Receive(t, done)
 	}
 	for _, c := range open {
 		_ = c.Close()
@@ -107,14 +114,12 @@ func TestClosedConnectionsAreNeverUsed(t *testing.T) {
 // kept waits until the app is known to keep its connections.
 func kept(t testing.TB, a *app.App) {
 	t.Helper()
-	for range 3 {
-		ans, err := a.Serve(t.Context(), smallCall())
-		if err != nil {
-			t.Fatal(err)
-		}
-		consume(t, ans, make([]byte, 1024))
-		time.Sleep(30 * time.Millisecond) // what is learnt is learnt from time
+	ans, err := a.Serve(within.Context(t), smallCall())
+	if err != nil {
+		t.Fatal(err)
 	}
+	consume(t, ans, make([]byte, 1024))
+	within.Until(t, "the app to be known to keep its connections", a.Keeps)
 }
 
 // An app that closes each connection behind its answer, and does not say so,
@@ -151,7 +156,7 @@ func TestAppThatServesOneConnectionAtATime(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
-	t.Cleanup(func() { _ = ln.Close(); <-done })
+	t.Cleanup(func() { _ = ln.Close(); within.Receive(t, done) })
 	a, _ := runApp(t, app.Config{Port: portOf(ln)})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // less than an idle connection is kept
 	defer cancel()
@@ -168,7 +173,7 @@ func TestAppThatServesOneConnectionAtATime(t *testing.T) {
 // A small call costs what it costs, and no more than it did.
 func TestACallsAllocations(t *testing.T) { //nolint:paralleltest // counts allocations
 	a, _ := runApp(t, app.Config{Port: answering(t, answerOf(small))})
-	waitFor(t, "ready", func() bool { return a.State() == "ready" })
+	within.Until(t, "ready", func() bool { return a.State() == "ready" })
 	ctx := callctx.New(t.Context(), noDeadline)
 	defer ctx.Cancel(nil)
 	c := smallCall()
@@ -191,7 +196,8 @@ func TestACallsAllocations(t *testing.T) { //nolint:paralleltest // counts alloc
 // An app that listens on ::1 alone is found there.
 func TestAppOnIPv6Alone(t *testing.T) {
 	t.Parallel()
-	ln, err := net.Listen("tcp", "[::1]:0")
+	port := porttest.Reserve(t) // nobody else is at 127.0.0.1
+	ln, err := net.Listen("tcp", net.JoinHostPort("::1", port.String()))
 	if err != nil {
 		t.Skip("no IPv6 here: ", err)
 	}
@@ -210,9 +216,9 @@ func TestAppOnIPv6Alone(t *testing.T) {
 		}
 	}()
 	t.Cleanup(func() { _ = ln.Close() })
-	a, _ := runApp(t, app.Config{Port: portOf(ln)})
+	a, _ := runApp(t, app.Config{Port: port.Number()})
 	do(t, a, get("/"))
-	if head, want := <-hosts, "GET / HTTP/1.1\r\nHost: [::1]:"+itoa(portOf(ln))+"\r\n\r\n"; head != want {
+	if head, want := within.Receive(t, hosts), "GET / HTTP/1.1\r\nHost: [::1]:"+port.String()+"\r\n\r\n"; head != want {
 		t.Errorf("the app got %q, want %q", head, want)
 	}
 }

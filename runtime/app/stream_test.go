@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -72,7 +73,7 @@ func TestLargeBodies(t *testing.T) {
 				length = size
 			}
 			c := &invoke.Call{Verb: "POST", Path: path, Only: true, Length: length, Body: invoke.NewBody(io.NopCloser(newNumbers(size)), nil)}
-			ans, err := a.Serve(t.Context(), c)
+			ans, err := a.Serve(within.Context(t), c)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -116,7 +117,7 @@ func TestSlowReadersAreWaitedFor(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if ans, err := a.Serve(t.Context(), &invoke.Call{Verb: "POST", Path: "/", Only: true, Body: body, Length: -1}); err == nil {
+		if ans, err := a.Serve(within.Context(t), &invoke.Call{Verb: "POST", Path: "/", Only: true, Body: body, Length: -1}); err == nil {
 			_ = ans.Body.Close()
 		}
 	}()
@@ -125,15 +126,15 @@ func TestSlowReadersAreWaitedFor(t *testing.T) {
 		t.Errorf("%d bytes were taken from the sender while the app read nothing", n)
 	}
 	close(resume)
-	<-read
-	<-done
+	within.Receive(t, read)
+	within.Receive(t, done)
 }
 
 // steady waits until n has moved and moves no more.
 func steady(t *testing.T, n *atomic.Int64) {
 	t.Helper()
 	last, same := int64(-1), 0
-	waitFor(t, "the sender to wait", func() bool {
+	within.Until(t, "the sender to wait", func() bool {
 		now := n.Load()
 		if now == last && now > 0 {
 			same++

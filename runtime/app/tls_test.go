@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 // serveTLS serves h with a certificate nobody knows.
@@ -34,6 +36,6 @@ func serveTLS(t *testing.T, protocols []string, h http.Handler) uint16 {
 	srv.Protocols.SetHTTP2(protocols[0] == "h2")
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.ServeTLS(ln, "", "") }()
-	t.Cleanup(func() { _ = srv.Close(); <-done })
+	t.Cleanup(func() { _ = srv.Close(); within.Receive(t, done) })
 	return portOf(ln)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
@@ -40,8 +41,10 @@ func TestWatchedConnectionsAreUsedAgain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan struct{})
 	go func() { defer close(ran); _ = a.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-ran; _ = srv.Close(); <-served })
+	t.Cleanup(func() { cancel(); within.Receive(t, ran); _ = srv.Close(); within.Receive(t, served) })
+	late := int32(0)
 	for n := range 200 {
+		began := time.Now()
 		text := strings.Repeat("x", n*300)
 		ans, err := a.Serve(ctx, &invoke.Call{Verb: "POST", Path: "/", Only: true, Body: invoke.BytesBody([]byte(text)), Length: int64(len(text))})
 		if err != nil {
@@ -55,9 +58,11 @@ func TestWatchedConnectionsAreUsedAgain(t *testing.T) {
 		if n == 0 {
 			time.Sleep(2 * idleTrusted) // until the app is known to keep it
 		}
+		if time.Since(began) > idleTrusted/2 {
+			late += 2 // on a busy machine this call may have been late, and so the next
+		}
 	}
-	// A machine that is busy looks at them late, and then takes a new one.
-	if n := conns.Load(); n > 40 {
-		t.Errorf("%d connections for 200 calls", n)
+	if n := conns.Load(); n > 10+late {
+		t.Errorf("%d connections for 200 calls, of which %d may have been late", n, late)
 	}
 }

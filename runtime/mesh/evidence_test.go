@@ -15,6 +15,7 @@ import (
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/porttest"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
@@ -34,14 +35,13 @@ func wants(t *testing.T, e *apperr.Error, reason apperr.Reason, reached apperr.R
 func TestNobodyAtTheAddressIsProvenNotReached(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	ln := w.listen()
-	at := endpoint(ln.Addr(), "gone0001")
-	_ = ln.Close()
+	port := porttest.Reserve(t)
+	at := endpoint(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(port.Addr())), "gone0001")
 	body := &countingBody{Body: invoke.BytesBody([]byte("x"))}
 	c := call("")
 	c.Body = body
 	e := w.fails(w.transport(), at, c)
-	wants(t, e, apperr.PeerUnreachable, apperr.ReachedNo, "callee could not be reached", ln.Addr().String()+" refused the connection")
+	wants(t, e, apperr.PeerUnreachable, apperr.ReachedNo, "callee could not be reached", port.Addr()+" refused the connection")
 	if e.At() != apperr.HopNetwork || e.Instance != "gone0001" {
 		t.Errorf("at %v, instance %q", e.At(), e.Instance)
 	}

@@ -3,7 +3,6 @@
 package supervisor_test
 
 import (
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/porttest"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 )
 
@@ -57,11 +57,8 @@ func TestSocketsAreThoseTheTreeListensOn(t *testing.T) {
 
 func TestHolderOfAPort(t *testing.T) {
 	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := uint16(ln.Addr().(*net.TCPAddr).Port)
+	reserved := porttest.Reserve(t)
+	ln, port := reserved.Listen(t), reserved.Number()
 	h, ok := supervisor.HolderOf(port)
 	folder, _ := os.Getwd()
 	if !ok || h.PID != os.Getpid() || h.UID != os.Getuid() || h.Folder != folder || !slices.Equal(h.Command, os.Args) {

@@ -2,7 +2,6 @@ package grpctest_test
 
 import (
 	"context"
-	"net"
 	"testing"
 	"time"
 
@@ -10,6 +9,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/pillion-dev/pillion/internal/porttest"
 )
 
 // left answers with the time the app may take.
@@ -74,15 +75,9 @@ func TestDeadlineEndsTheCallAtBothEnds(t *testing.T) {
 // A call that waited for its app has that much less time in it.
 func TestDeadlineIsWhatIsLeft(t *testing.T) {
 	engines(t, func(s *scene) {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		address := ln.Addr().String()
-		_, port, _ := net.SplitHostPort(address)
-		_ = ln.Close() // the app comes later
+		port := porttest.Reserve(s.t) // the app comes later
 		s.id = "tardy"
-		s.mesh.sidecar(s.t, s.id, "--app-port", port, "--app-protocol", "grpc")
+		s.mesh.sidecar(s.t, s.id, "--app-port", port.String(), "--app-protocol", "grpc")
 
 		// The client's deadline and the app's are one moment, however long the
 		// call was held: they have the same machine's clock.
@@ -106,7 +101,7 @@ func TestDeadlineIsWhatIsLeft(t *testing.T) {
 			seen <- at
 			return echo(stream)
 		})
-		if err := late.open(address); err != nil {
+		if err := late.open(port.Addr()); err != nil {
 			s.t.Fatal(err)
 		}
 		s.t.Cleanup(late.close)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/porttest"
 	"github.com/pillion-dev/pillion/scripts/internal/grpcload"
 	"github.com/pillion-dev/pillion/scripts/internal/smallapp"
 )
@@ -107,12 +108,7 @@ func TestALostConnectionIsReplaced(t *testing.T) {
 
 func TestALoadThatCannotBeginIsAnError(t *testing.T) {
 	t.Parallel()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	_ = ln.Close()
+	address := porttest.Reserve(t).Addr()
 	for _, l := range []grpcload.Load{
 		{Address: address, Connections: 2, Streams: 1, Duration: time.Second},
 		{Address: address, Streams: 1, Duration: time.Second},
