@@ -95,30 +95,31 @@ type body struct {
 
 const typePrefix = "type.googleapis.com/"
 
-type infoJSON struct {
-	Type     string            `json:"@type"`
-	Reason   string            `json:"reason"`
-	Domain   string            `json:"domain"`
-	Metadata map[string]string `json:"metadata,omitempty"`
-}
-
-type resourceJSON struct {
-	Type        string `json:"@type"`
-	Resource    string `json:"resource_type,omitempty"`
-	Name        string `json:"resource_name,omitempty"`
-	Owner       string `json:"owner,omitempty"`
-	Description string `json:"description,omitempty"`
-}
-
-type badRequestJSON struct {
-	Type       string          `json:"@type"`
-	Violations []violationJSON `json:"field_violations"`
-}
-
-type violationJSON struct {
-	Field       string `json:"field"`
-	Description string `json:"description"`
-}
+// The details' fields stand in the order of their names, and none is left out,
+// as Dapr writes them.
+type (
+	infoJSON struct {
+		Type     string            `json:"@type"`
+		Domain   string            `json:"domain"`
+		Metadata map[string]string `json:"metadata"` // null if there is none
+		Reason   string            `json:"reason"`
+	}
+	resourceJSON struct {
+		Type        string `json:"@type"`
+		Description string `json:"description"`
+		Owner       string `json:"owner"`
+		Name        string `json:"resource_name"`
+		Resource    string `json:"resource_type"`
+	}
+	badRequestJSON struct {
+		Type       string          `json:"@type"`
+		Violations []violationJSON `json:"field_violations"`
+	}
+	violationJSON struct {
+		Field       string `json:"field,omitempty"`
+		Description string `json:"description,omitempty"`
+	}
+)
 
 // Body is what the HTTP door encodes as JSON.
 func (e *Error) Body() any {
@@ -133,10 +134,10 @@ func (e *Error) Body() any {
 	}
 	if e.Resource != nil {
 		r := e.Resource
-		b.Details = append(b.Details, resourceJSON{typePrefix + TypeResourceInfo, r.Type, r.Name, r.Owner, r.Description})
+		b.Details = append(b.Details, resourceJSON{typePrefix + TypeResourceInfo, r.Description, r.Owner, r.Name, r.Type})
 	}
 	if e.Info != nil {
-		b.Details = append(b.Details, infoJSON{typePrefix + TypeErrorInfo, e.Info.Reason, Domain, e.Info.Metadata})
+		b.Details = append(b.Details, infoJSON{typePrefix + TypeErrorInfo, Domain, e.Info.Metadata, e.Info.Reason})
 	}
 	return b
 }

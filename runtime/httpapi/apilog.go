@@ -59,6 +59,7 @@ type logged struct {
 	method string
 	agent  string
 	target string
+	route  string
 	code   int
 	size   int64
 	// relayed is true if the answer is an app's: whoever reads the calls logs it.
@@ -81,6 +82,13 @@ func PlainPath(target string) string {
 		return plain
 	}
 	return path
+}
+
+// noteRoute tells the API log which endpoint a request is for.
+func noteRoute(w http.ResponseWriter, r *apiRoute) {
+	if l, ok := w.(*logged); ok {
+		l.route = r.name
+	}
 }
 
 // noteTarget tells the API log whom a request is for.

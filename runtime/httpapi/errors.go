@@ -41,6 +41,17 @@ func render(grpc bool, id string, e *apperr.Error) h1.Reply {
 	return jsonReply(e.Reason.HTTPStatus(), mark(e), body)
 }
 
+// encoded is an answer of the API as Dapr writes it: what means something in HTML
+// is escaped, and a new line ends it.
+func encoded(status int, fields invoke.Fields, body any) h1.Reply {
+	data, err := json.Marshal(body)
+	if err != nil { // nothing that is encoded here can fail, short of a value that is no JSON
+		return basicError(http.StatusInternalServerError, "ERR_INTERNAL", "failed to encode response as JSON: "+err.Error())
+	}
+	fields.Add("Content-Type", "application/json")
+	return h1.Reply{Status: status, Fields: fields, Body: append(data, '\n')}
+}
+
 func jsonReply(status int, fields invoke.Fields, body any) h1.Reply {
 	var data bytes.Buffer
 	encoder := json.NewEncoder(&data)

@@ -55,7 +55,7 @@ func (f fast) admits(c *conn, a *ask) bool {
 		}
 		c.goodHost = strings.Clone(a.host) // it is a part of a whole head
 	}
-	if a.isGRPC() || a.preflight() && f.origins.on() || builtinPath(a.target) != "" {
+	if a.isGRPC() || a.preflight() && f.origins.on() || !f.calls || apiPath(a.target) != "" {
 		return false
 	}
 	return f.denyPage(a) == nil && f.tokenGood(a, "")

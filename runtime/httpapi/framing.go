@@ -11,7 +11,7 @@ import (
 // Transfer-Encoding win over Content-Length. It only refuses; what net/http
 // refuses besides is left to net/http.
 type framing struct {
-	state state
+	state framingState
 	line  []byte // of the present line, as far as it is kept
 	size  int    // of the present line
 	cr    bool   // the last byte was CR
@@ -26,10 +26,10 @@ type framing struct {
 	left int64 // of a body or chunk
 }
 
-type state uint8
+type framingState uint8
 
 const (
-	inHead state = iota
+	inHead framingState = iota
 	inBody
 	inChunkSize
 	inChunk

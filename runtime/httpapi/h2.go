@@ -184,10 +184,10 @@ func (f *fastH2) admits(a *ask) bool {
 	case a.verb == http.MethodConnect, a.preflight() && f.origins.on():
 		return false
 	case a.isGRPC():
-		if strings.HasPrefix(a.target, daprService) {
+		if f.public || strings.HasPrefix(a.target, daprService) {
 			return false
 		}
-	case builtinPath(a.target) != "":
+	case !f.calls || apiPath(a.target) != "":
 		return false
 	}
 	return f.denyPage(a) == nil && f.tokenGood(a, "")

@@ -11,12 +11,14 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/pillion-dev/pillion/runtime/apilist"
+	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/h1"
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/state"
 	"github.com/pillion-dev/pillion/tls/identity"
 )
 
@@ -53,13 +55,23 @@ type Config struct {
 	// if it is not empty.
 	APIToken string
 
+	// APIs are the allow and deny lists of what is offered. Zero: everything.
+	APIs config.APILists
+	// MaxBody bounds what is read of a body for an endpoint of the API that is no
+	// call. Default: 4 MiB; negative: no bound.
+	MaxBody int64
+
+	// State is the state building block. Nil: one without stores.
+	State *state.Block
+
 	// NotReady names what the sidecar still waits for, and NotReadyOutbound
 	// what calls to others still wait for. Nil or an empty answer: ready.
 	NotReady, NotReadyOutbound func() []string
 	// Metadata says what the sidecar is. Nil: its id only.
 	Metadata func() Metadata
 	// Shutdown asks the sidecar to stop, at once if now is true. It must not
-	// wait for the end. Nil: the endpoint answers as if it were not there.
+	// wait for the end. It is called once the request for it has been answered.
+	// Nil: nothing happens.
 	Shutdown func(now bool)
 	// APILog gets each request that the door answers itself, once it is over,
 	// from many goroutines: its own routes and errors. Calls that an app answers
@@ -96,6 +108,8 @@ type Server struct {
 	hosts   map[string]bool
 	origins origins
 	extra   extended
+	offers  table // the endpoints, and whether invocation is offered
+	calls   bool
 	slots   chan struct{} // one for each open connection
 	counts  counts
 
@@ -120,6 +134,14 @@ func New(cfg Config) *Server {
 	if s.cfg.HostName == "" {
 		s.cfg.HostName, _ = os.Hostname() // without a name of its own the machine has only addresses
 	}
+	if s.cfg.MaxBody == 0 {
+		s.cfg.MaxBody = defaultMaxBody
+	}
+	if s.cfg.State == nil {
+		s.cfg.State = state.New(state.Config{App: cfg.Self.App(), Namespace: cfg.Self.Namespace()})
+	}
+	list := apilist.New(cfg.APIs, apilist.HTTP)
+	s.offers, s.calls = newTable(endpoints, list), list.Offers(invocation)
 	s.slots = make(chan struct{}, s.cfg.MaxConns)
 	s.hosts = hostSet(s.cfg.HostName, cfg.AllowedHosts)
 	return s
@@ -130,9 +152,20 @@ func New(cfg Config) *Server {
 // the rest. It closes ln, and returns when nothing of it is left; nil if ctx
 // was the reason.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	return s.serve(ctx, ln, &door{Server: s, offers: s.offers, calls: s.calls, checkUsers: s.checksUsers(ln)})
+}
+
+// ServePublic is Serve for those who may only look: it offers health and
+// metadata, to every user, without a token and without a line in the API log, as
+// Dapr's public port.
+func (s *Server) ServePublic(ctx context.Context, ln net.Listener) error {
+	return s.serve(ctx, ln, &door{Server: s, offers: s.offers.only(groupHealth, groupMetadata), public: true})
+}
+
+func (s *Server) serve(ctx context.Context, ln net.Listener, d *door) error {
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	d := &door{Server: s, base: base, checkUsers: s.checksUsers(ln), passed: newHandover(ln.Addr())}
+	d.base, d.passed = base, newHandover(ln.Addr())
 	d.h1 = h1.New(base, h1.Config{Handler: fast{d}, MaxHead: s.cfg.MaxHead, Logger: s.log})
 	limited := newListener(ln, s.slots)
 	srv := d.httpServer(base)
@@ -170,6 +203,9 @@ var errDoorClosed = errors.New("the door is closed")
 type door struct {
 	*Server
 	base       context.Context //nolint:containedctx // what requests have their values from
+	offers     table
+	calls      bool // what is no endpoint is a call
+	public     bool // for those who may only look
 	checkUsers bool
 	h1         *h1.Server
 	h2         h2Conns
@@ -234,12 +270,12 @@ func (d *door) answer(w http.ResponseWriter, r *http.Request) {
 	if d.origins.answer(w, r, a) {
 		return
 	}
-	path := builtinPath(a.target)
-	if !d.tokenGood(a, path) {
+	path := apiPath(a.target)
+	if !d.public && !d.tokenGood(a, path) {
 		write(w, tokenDenied(a.isGRPC()))
 		return
 	}
-	if d.cfg.APILog != nil {
+	if d.cfg.APILog != nil && !d.public {
 		logged := newLogged(w, r)
 		w = logged
 		defer func() {
@@ -248,22 +284,13 @@ func (d *door) answer(w http.ResponseWriter, r *http.Request) {
 			}
 		}()
 	}
-	if d.builtin(w, r, path) {
-		return
+	found, values, verbs := d.offers.find(r.Method, path)
+	switch {
+	case found != nil:
+		d.api(w, r, found, values)
+	case d.public, !d.calls && !a.isGRPC(): // lists for HTTP do not speak of gRPC
+		write(w, notOffered(verbs))
+	default:
+		d.invoke(w, r, a)
 	}
-	d.invoke(w, r, a)
-}
-
-// builtinPath is a request's path as the sidecar's own routes are compared with
-// it: repeated and trailing slashes do not count. It is "" if it cannot be one
-// of them.
-func builtinPath(target string) string {
-	path, _, _ := strings.Cut(originForm(target), "?")
-	rest, found := strings.CutPrefix(strings.TrimLeft(path, "/"), "v1.0/")
-	rest = strings.TrimLeft(rest, "/")
-	if !found || strings.HasPrefix(rest, "invoke/") {
-		return ""
-	}
-	parts := strings.FieldsFunc(rest, func(c rune) bool { return c == '/' })
-	return "v1.0/" + strings.Join(parts, "/")
 }

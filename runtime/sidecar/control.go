@@ -5,8 +5,6 @@ import (
 	"sync"
 
 	"github.com/pillion-dev/pillion/discovery"
-	"github.com/pillion-dev/pillion/internal/buildinfo"
-	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/instance"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 )
@@ -80,24 +78,4 @@ func (s *sidecar) notReady() []string {
 		return nil
 	}
 	return []string{"app"}
-}
-
-// metadata is what GET /v1.0/metadata says.
-func (s *sidecar) metadata() httpapi.Metadata {
-	protocol := s.cfg.AppProtocol
-	if protocol == "" {
-		protocol = "http"
-	}
-	address := s.cfg.AppChannelAddress
-	if address == "" {
-		address = "127.0.0.1"
-	}
-	return httpapi.Metadata{
-		ID:             s.cfg.AppID,
-		RuntimeVersion: buildinfo.Version(),
-		App: &httpapi.AppConnection{
-			Port: s.app.Port(), Protocol: protocol, ChannelAddress: address,
-			MaxConcurrency: s.cfg.AppMaxConcurrency,
-		},
-	}
 }

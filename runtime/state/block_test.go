@@ -133,21 +133,21 @@ func TestErrorsAreDaprs(t *testing.T) {
 		{
 			"no store at all", none.Save(ctx, "statestore", nil), 500,
 			`{"errorCode":"ERR_STATE_STORE_NOT_CONFIGURED","message":"state store statestore is not configured","details":[` +
-				`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"DAPR_STATE_NOT_CONFIGURED","domain":"dapr.io","metadata":{"appID":"todo-api"}}]}`,
+				`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"dapr.io","metadata":{"appID":"todo-api"},"reason":"DAPR_STATE_NOT_CONFIGURED"}]}`,
 			9, "state store statestore is not configured", "DAPR_STATE_NOT_CONFIGURED",
 		},
 		{
 			"an unknown store", b.Delete(ctx, "other", state.Delete{Key: "a"}), 400,
 			`{"errorCode":"ERR_STATE_STORE_NOT_FOUND","message":"state store other is not found","details":[` +
-				`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"DAPR_STATE_NOT_FOUND","domain":"dapr.io","metadata":{"appID":"todo-api"}}]}`,
+				`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"dapr.io","metadata":{"appID":"todo-api"},"reason":"DAPR_STATE_NOT_FOUND"}]}`,
 			3, "state store other is not found", "DAPR_STATE_NOT_FOUND",
 		},
 		{
 			"an illegal key", b.Save(ctx, "statestore", []state.Set{set("ke||y", "1")}), 400,
 			`{"errorCode":"ERR_MALFORMED_REQUEST","message":"api error: code = InvalidArgument desc = input key/keyPrefix 'ke||y' can't contain '||'","details":[` +
 				`{"@type":"type.googleapis.com/google.rpc.BadRequest","field_violations":[{"field":"ke||y","description":"api error: code = InvalidArgument desc = input key/keyPrefix 'ke||y' can't contain '||'"}]},` +
-				`{"@type":"type.googleapis.com/google.rpc.ResourceInfo","resource_type":"state","resource_name":"statestore"},` +
-				`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"DAPR_STATE_ILLEGAL_KEY","domain":"dapr.io"}]}`,
+				`{"@type":"type.googleapis.com/google.rpc.ResourceInfo","description":"","owner":"","resource_name":"statestore","resource_type":"state"},` +
+				`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"dapr.io","metadata":null,"reason":"DAPR_STATE_ILLEGAL_KEY"}]}`,
 			3, "input key/keyPrefix 'ke||y' can't contain '||'", "DAPR_STATE_ILLEGAL_KEY",
 		},
 		{
@@ -213,15 +213,15 @@ func TestErrorsAreDaprs(t *testing.T) {
 		{
 			"too many operations", b.Transact(ctx, "limited", []state.Step{{"upsert", set("a", "1")}, {"upsert", set("b", "1")}}), 400,
 			`{"errorCode":"ERR_STATE_STORE_TOO_MANY_TRANSACTIONS","message":"the transaction contains 2 operations, which is more than what the state store supports: 1","details":[` +
-				`{"@type":"type.googleapis.com/google.rpc.ResourceInfo","resource_type":"state","resource_name":"limited"},` +
-				`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"DAPR_STATE_TOO_MANY_TRANSACTIONS","domain":"dapr.io","metadata":{"currentOpsTransaction":"2","maxOpsPerTransaction":"1"}}]}`,
+				`{"@type":"type.googleapis.com/google.rpc.ResourceInfo","description":"","owner":"","resource_name":"limited","resource_type":"state"},` +
+				`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"dapr.io","metadata":{"currentOpsTransaction":"2","maxOpsPerTransaction":"1"},"reason":"DAPR_STATE_TOO_MANY_TRANSACTIONS"}]}`,
 			3, "the transaction contains 2 operations, which is more than what the state store supports: 1", "DAPR_STATE_TOO_MANY_TRANSACTIONS",
 		},
 		{
 			"a query", b.Query(ctx, "statestore"), 500,
 			`{"errorCode":"ERR_STATE_STORE_NOT_SUPPORTED","message":"state store does not support querying","details":[` +
-				`{"@type":"type.googleapis.com/google.rpc.ResourceInfo","resource_type":"state","resource_name":"statestore"},` +
-				`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"DAPR_STATE_QUERYING_NOT_SUPPORTED","domain":"dapr.io"}]}`,
+				`{"@type":"type.googleapis.com/google.rpc.ResourceInfo","description":"","owner":"","resource_name":"statestore","resource_type":"state"},` +
+				`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"dapr.io","metadata":null,"reason":"DAPR_STATE_QUERYING_NOT_SUPPORTED"}]}`,
 			13, "state store does not support querying", "DAPR_STATE_QUERYING_NOT_SUPPORTED",
 		},
 		{

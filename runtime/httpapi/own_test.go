@@ -25,9 +25,11 @@ func TestHealth(t *testing.T) {
 		{ready, "//v1.0/healthz/", 204, ""},
 		{ready, "/v1.0/healthz?appid=todo-api", 204, ""},
 		{ready, "/v1.0/healthz?appid=other", 500, `{"errorCode":"ERR_HEALTH_APPID_NOT_MATCH","message":"dapr app-id does not match"}`},
+		{ready, "/v1.0/healthz?appid=", 500, `{"errorCode":"ERR_HEALTH_APPID_NOT_MATCH","message":"dapr app-id does not match"}`},
 		{ready, "/v1.0/healthz/outbound", 204, ""},
+		{ready, "/v1.0/healthz/x/../outbound/", 204, ""},
 		{waiting, "/v1.0/healthz", 500, `{"errorCode":"ERR_HEALTH_NOT_READY","message":"dapr is not ready: [app mesh]"}`},
-		{waiting, "/v1.0/healthz/outbound", 500, `{"errorCode":"ERR_OUTBOUND_HEALTH_NOT_READY","message":"dapr outbound is not ready: [discovery]"}`},
+		{waiting, "/v1.0/healthz/outbound", 500, `{"errorCode":"ERR_OUTBOUND_HEALTH_NOT_READY","message":"dapr outbound is not ready"}`},
 	} {
 		if resp, body := ask(t, c.addr, get("GET", c.path)); resp.StatusCode != c.status || body != c.body {
 			t.Errorf("%s: %d %s, want %d %s", c.path, resp.StatusCode, body, c.status, c.body)
@@ -45,7 +47,7 @@ func TestHealth(t *testing.T) {
 func TestMetadataIsReadAndExtended(t *testing.T) {
 	t.Parallel()
 	addr := serve(t, httpapi.Config{Metadata: func() httpapi.Metadata {
-		return httpapi.Metadata{ID: "todo-api", RuntimeVersion: "1.2.3", App: &httpapi.AppConnection{Port: 8000, Protocol: "http", ChannelAddress: "127.0.0.1"}}
+		return httpapi.Metadata{ID: "todo-api", RuntimeVersion: "1.2.3", App: httpapi.AppConnection{Port: 8000, Protocol: "http", ChannelAddress: "127.0.0.1"}}
 	}})
 	put := func(key, value string) int {
 		resp, _ := ask(t, addr, "PUT /v1.0/metadata/"+key+" HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"+chunk(value)+"0\r\n\r\n")
@@ -58,7 +60,8 @@ func TestMetadataIsReadAndExtended(t *testing.T) {
 		t.Errorf("a value of 70,000 bytes: %d", got)
 	}
 	resp, body := ask(t, addr, get("GET", "/v1.0/metadata"))
-	const want = `{"id":"todo-api","runtimeVersion":"1.2.3","extended":{"cliPID":"42","daprRuntimeVersion":"1.2.3"},"appConnectionProperties":{"port":8000,"protocol":"http","channelAddress":"127.0.0.1"}}`
+	const want = `{"id":"todo-api","runtimeVersion":"1.2.3","extended":{"cliPID":"42","daprRuntimeVersion":"1.2.3"},"appConnectionProperties":{"port":8000,"protocol":"http","channelAddress":"127.0.0.1"},` +
+		`"actorRuntime":{"runtimeStatus":"DISABLED","hostReady":false,"placement":"placement: disconnected"}}` + "\n"
 	if resp.StatusCode != 200 || body != want {
 		t.Errorf("%d %s\nwant %s", resp.StatusCode, body, want)
 	}

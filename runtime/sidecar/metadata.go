@@ -1,0 +1,22 @@
+package sidecar
+
+import (
+	"cmp"
+
+	"github.com/pillion-dev/pillion/internal/buildinfo"
+	"github.com/pillion-dev/pillion/runtime/httpapi"
+)
+
+// metadata is what both doors say about the sidecar.
+func (s *sidecar) metadata() httpapi.Metadata {
+	return httpapi.Metadata{
+		ID:             s.cfg.AppID,
+		RuntimeVersion: buildinfo.Version(),
+		App: httpapi.AppConnection{
+			Port:           s.app.Port(),
+			Protocol:       cmp.Or(s.cfg.AppProtocol, "http"),
+			ChannelAddress: cmp.Or(s.cfg.AppChannelAddress, "127.0.0.1"),
+			MaxConcurrency: s.cfg.AppMaxConcurrency,
+		},
+	}
+}
