@@ -158,9 +158,6 @@ func runConfig(c *ui.Console, cmd *cobra.Command, args []string) (config.Sidecar
 	if names := noEffect(cmd, flags); len(names) > 0 {
 		c.Err.Say(ui.NoMark, noEffectText(names))
 	}
-	if len(cfg.ResourcesPaths) > 0 || cfg.ConfigFile != "" {
-		c.Err.Say(ui.NoMark, "Dapr's resources and configuration are taken as they are; this version does not read them")
-	}
 	if cfg.Derived {
 		c.Err.Say(ui.NoMark, "app ID is "+c.Err.Paint(ui.ToneStrong, cfg.AppID)+
 			", from the folder's name (--app-id to change)")

@@ -17,7 +17,10 @@ type Sidecar struct {
 	AppID   string
 	Derived bool
 	// Namespace is the group of apps this one belongs to. Empty: default.
-	Namespace string
+	// NamespaceGiven is true if somebody chose it: then only resources of this
+	// namespace, and of none, are the app's.
+	Namespace      string
+	NamespaceGiven bool
 	// Command is the app and its arguments; empty runs the sidecar alone.
 	// Dir is where it runs; empty: the working folder.
 	Command []string
@@ -135,8 +138,9 @@ type Sidecar struct {
 	LogAsJSON bool
 	LogFile   string
 
-	// ResourcesPaths and ConfigFile are Dapr's resource folders and
-	// Configuration resource. Empty: the home's.
+	// ResourcesPaths are the folders of Dapr's resources. Empty: the home's.
+	// ConfigFiles are Dapr's Configuration resources, the later ones over the
+	// earlier. Empty: none.
 	ResourcesPaths []string
-	ConfigFile     string
+	ConfigFiles    []string
 }

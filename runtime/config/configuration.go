@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A Configuration is Dapr's Configuration resource: all files of --config,
 // merged. The zero value is what holds without one.
@@ -22,6 +25,24 @@ type Configuration struct {
 	DeniedComponents []string
 	// Features are preview features by name.
 	Features map[string]bool
+	// SecretScopes say which secrets of a store the app may ask for, by the
+	// store's name.
+	SecretScopes map[string]SecretScope
+}
+
+// A SecretScope is one of spec.secrets.scopes. Deny is for what neither list
+// has; if Allowed has any, only those are.
+type SecretScope struct {
+	Deny            bool
+	Allowed, Denied []string
+}
+
+// Allows reports whether the app may ask for a secret.
+func (s SecretScope) Allows(name string) bool {
+	if len(s.Allowed) > 0 {
+		return slices.Contains(s.Allowed, name)
+	}
+	return !s.Deny && !slices.Contains(s.Denied, name)
 }
 
 // Tracing is spec.tracing.
@@ -84,7 +105,11 @@ type APILists struct{ Allowed, Denied []APIRule }
 type APIRule struct{ Name, Version, Protocol string }
 
 // A Handler is one middleware of a pipeline.
-type Handler struct{ Name, Type, Version string }
+type Handler struct {
+	Name, Type, Version string
+	// At is the file and line it stands in.
+	At string
+}
 
 // NameResolution is spec.nameResolution.
 type NameResolution struct {
@@ -111,6 +136,8 @@ type AccessControl struct {
 type AccessPolicy struct {
 	AppID, TrustDomain, Namespace, DefaultAction string
 	Operations                                   []AccessOperation
+	// At is the file and line it stands in.
+	At string
 }
 
 // An AccessOperation is one rule of a policy.
@@ -118,6 +145,8 @@ type AccessOperation struct {
 	Name   string
 	Verbs  []string
 	Action string
+	// At is the file and line it stands in.
+	At string
 }
 
 // A Component is one of Dapr's Component resources, its metadata resolved:
@@ -127,8 +156,10 @@ type Component struct {
 	Metadata            map[string]string
 	IgnoreErrors        bool
 	InitTimeout         time.Duration // 0: Dapr's 5s
-	// Unusable is why it cannot be used by this version; "" if it can.
+	// Unusable is why it cannot be used by this version; "" if it can. Unknown
+	// is true if that is because nobody knows its type, Dapr neither.
 	Unusable string
+	Unknown  bool
 	// At is the file and line it stands in.
 	At string
 }

@@ -28,6 +28,11 @@ func getenv(name string) string {
 	return map[string]string{"API_KEY": "from-env", "DAPR_API_TOKEN": "leaked", "APP_API_TOKEN": "leaked"}[name]
 }
 
+func endpoints(c config.Sidecar, paths ...string) ([]config.HTTPEndpoint, error) {
+	told, err := c.Resources(paths, getenv)
+	return told.HTTPEndpoints, err
+}
+
 const fullEndpoint = `apiVersion: dapr.io/v1alpha1
 kind: Component
 metadata:
@@ -69,7 +74,7 @@ func TestHTTPEndpointsAreReadAsDaprHasThem(t *testing.T) {
 	t.Parallel()
 	dir := folder(t, "a.yaml", fullEndpoint, "notes.txt", "{", "empty.yml", "", "list.yaml", "- 1\n- 2\n")
 	c := config.Sidecar{AppID: "orders", Namespace: "default", ResourcesPaths: []string{dir}}
-	got, err := c.HTTPEndpoints(c.ResourcePaths(config.Home{}), getenv)
+	got, err := endpoints(c, c.ResourcePaths(config.Home{})...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,13 +91,13 @@ func TestHTTPEndpointsAreReadAsDaprHasThem(t *testing.T) {
 	}
 	for name, other := range map[string]config.Sidecar{
 		"not in its scopes": {AppID: "third", Namespace: "default"},
-		"another namespace": {AppID: "orders", Namespace: "prod"},
+		"another namespace": {AppID: "orders", Namespace: "prod", NamespaceGiven: true},
 	} {
-		if got, err := other.HTTPEndpoints([]string{dir}, getenv); len(got) > 0 || err != nil {
+		if got, err := endpoints(other, dir); len(got) > 0 || err != nil {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
-	if got, err := c.HTTPEndpoints([]string{filepath.Join(dir, "a.yaml")}, getenv); len(got) != 1 || err != nil {
+	if got, err := endpoints(c, filepath.Join(dir, "a.yaml")); len(got) != 1 || err != nil {
 		t.Errorf("of a file: %v, %v", got, err)
 	}
 }
@@ -101,15 +106,15 @@ func minimal(name, more string) string {
 	return "apiVersion: dapr.io/v1alpha1\nkind: HTTPEndpoint\nmetadata:\n  name: " + name + "\nspec:\n  baseUrl: http://x\n" + more
 }
 
-func TestASecretStoreIsNotThereYet(t *testing.T) {
+func TestAnEndpointWhoseStoreIsNotNamedIsUnusable(t *testing.T) {
 	t.Parallel()
 	for _, more := range []string{
 		"  headers:\n  - name: X-Key\n    secretKeyRef:\n      name: s\n      key: k\n",
 		"  clientTLS:\n    rootCA:\n      secretKeyRef: {name: s, key: k}\n",
 		"  clientTLS:\n    privateKey:\n      secretKeyRef: {name: s, key: k}\n",
 	} {
-		got, err := config.Sidecar{}.HTTPEndpoints([]string{folder(t, "a.yaml", minimal("pay", more))}, getenv)
-		if err != nil || len(got) != 1 || !strings.Contains(got[0].Unusable, "no secret stores") {
+		got, err := endpoints(config.Sidecar{}, folder(t, "a.yaml", minimal("pay", more)))
+		if err != nil || len(got) != 1 || !strings.Contains(got[0].Unusable, "auth.secretStore") {
 			t.Errorf("%s: %+v, %v", more, got, err)
 		}
 	}
@@ -122,18 +127,18 @@ func TestWrongHTTPEndpointsAreNamedWithTheirLine(t *testing.T) {
 		"may not be the environment's APP_API_TOKEN":                                             minimal("pay", "  headers:\n  - name: X-T\n    envRef: APP_API_TOKEN\n"),
 		"spec.headers[0] has no name":                                                            minimal("pay", "  headers:\n  - value: x\n"),
 		"spec.clientTLS.renegotiation \"Sometimes\"":                                             minimal("pay", "  clientTLS:\n    renegotiation: Sometimes\n"),
-		"it is defined at":             minimal("pay", "---\n"+minimal("pay", "")),
-		"metadata.name is missing":     minimal("", ""),
-		"spec.baseUrl is missing":      "kind: HTTPEndpoint\nmetadata:\n  name: pay\n",
-		"a.yaml:3":                     "kind: HTTPEndpoint\nmetadata:\n  name: [\n",
-		"a.yaml:1: HTTPEndpoint pay: ": "kind: HTTPEndpoint\nmetadata:\n  name: pay\nspec: 1\n",
+		"it is defined at":         minimal("pay", "---\n"+minimal("pay", "")),
+		"metadata.name is missing": minimal("", ""),
+		"spec.baseUrl is missing":  "kind: HTTPEndpoint\nmetadata:\n  name: pay\n",
+		"a.yaml:3":                 "kind: HTTPEndpoint\nmetadata:\n  name: [\n",
+		"a.yaml:4: HTTPEndpoint pay: a number stands where a mapping is expected": "kind: HTTPEndpoint\nmetadata:\n  name: pay\nspec: 1\n",
 	} {
-		_, err := config.Sidecar{}.HTTPEndpoints([]string{folder(t, "a.yaml", text)}, getenv)
+		_, err := endpoints(config.Sidecar{}, folder(t, "a.yaml", text))
 		if !apperr.Is(err, apperr.OwnConfig) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "leaked") {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	_, err := config.Sidecar{}.HTTPEndpoints([]string{filepath.Join(t.TempDir(), "gone")}, getenv)
+	_, err := endpoints(config.Sidecar{}, filepath.Join(t.TempDir(), "gone"))
 	if !apperr.Is(err, apperr.Usage) {
 		t.Errorf("%v", err)
 	}

@@ -67,7 +67,7 @@ func TestResolveTakesEverySettingOfARun(t *testing.T) {
 		AllowedOrigins: []string{"https://a", "https://b"}, AllowedHosts: []string{"dev.box"},
 		APIToken: "t1", AppToken: "t2", LogLevel: "error", APILogging: true,
 		Engine: "standard", ReadBuffer: 16 << 10,
-		LogsPerRun: 8 << 20, LogsTotal: 1e9, ResourcesPaths: []string{"."}, ConfigFile: "x",
+		LogsPerRun: 8 << 20, LogsTotal: 1e9, ResourcesPaths: []string{"."}, ConfigFiles: []string{"x"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Resolve (-want +got):\n%s", diff)
@@ -116,7 +116,7 @@ func TestValidateReportsEverythingWrong(t *testing.T) {
 	bad.HTTPPort, bad.GRPCPort, bad.AppPort = 3500, 3500, 3500
 	bad.Engine, bad.ReadBuffer = "quick", 1<<20
 	bad.Grace, bad.Hold = -1, 48*time.Hour
-	bad.ResourcesPaths, bad.ConfigFile = []string{"/does/not/exist"}, "/nor/does/this"
+	bad.ResourcesPaths, bad.ConfigFiles = []string{"/does/not/exist"}, []string{"/nor/does/this"}
 	err = bad.Validate()
 	for _, want := range []string{
 		`--engine: "quick" is not one of fast, standard`, `--read-buffer-size: 1048576 bytes is not between 1Ki and 64Ki`,

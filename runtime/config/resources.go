@@ -9,11 +9,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/tls/identity"
 )
 
 // maxResourceFiles bounds the files of one resources folder.
@@ -39,12 +38,16 @@ type resource struct {
 	file string
 	line int
 	head struct {
+		Version  string `yaml:"apiVersion"`
 		Kind     string `yaml:"kind"`
 		Metadata struct {
 			Name      string `yaml:"name"`
 			Namespace string `yaml:"namespace"`
 		} `yaml:"metadata"`
 		Scopes []string `yaml:"scopes"`
+		Auth   struct {
+			SecretStore string `yaml:"secretStore"`
+		} `yaml:"auth"`
 	}
 	body ast.Node
 }
@@ -53,43 +56,67 @@ func (r *resource) at() string { return fmt.Sprintf("%s:%d", r.file, r.line) }
 
 // into reads the whole document.
 func (r *resource) into(to any) error {
-	if err := yaml.NodeToValue(r.body, to); err != nil {
-		return r.problem("%s", yamlMessage(err))
+	if err := decode(r.body, to); err != nil {
+		return r.problemAt(max(r.line, yamlLine(err)), "%s", yamlMessage(err))
 	}
 	return nil
 }
 
 // problem is a mistake in the resource.
-func (r *resource) problem(format string, values ...any) error {
+func (r *resource) problem(format string, values ...any) *apperr.Error {
+	return r.problemAt(r.line, format, values...)
+}
+
+func (r *resource) problemAt(line int, format string, values ...any) *apperr.Error {
 	return &apperr.Error{
 		Reason: apperr.OwnConfig,
-		What:   fmt.Sprintf("%s: %s %s: %s", r.at(), r.head.Kind, r.head.Metadata.Name, fmt.Sprintf(format, values...)),
+		What:   fmt.Sprintf("%s:%d: %s: ", r.file, line, r.name()) + fmt.Sprintf(format, values...),
 	}
 }
 
-// isFor reports whether the resource is for an app: of its namespace or of
-// none, and with the app in its scopes, or without any.
-func (r *resource) isFor(app, namespace string) bool {
-	m := r.head.Metadata
-	return (m.Namespace == "" || m.Namespace == namespace) && (len(r.head.Scopes) == 0 || slices.Contains(r.head.Scopes, app))
+func (r *resource) name() string { return r.head.Kind + " " + r.head.Metadata.Name }
+
+// The kinds of resources that are read.
+const (
+	kindComponent    = "Component"
+	kindHTTPEndpoint = "HTTPEndpoint"
+	kindResiliency   = "Resiliency"
+)
+
+// isOurs reports whether a resource is one of Dapr's that is read here. A folder
+// may hold others.
+func isOurs(version, kind string) bool {
+	return (version == "" || strings.HasPrefix(version, "dapr.io/")) &&
+		(kind == kindComponent || kind == kindHTTPEndpoint || kind == kindResiliency)
 }
 
-// resources reads the documents of a kind in all files of paths. Documents of
-// other kinds are others' to read. Everything wrong is reported, joined.
-func resources(paths []string, kind string) ([]*resource, error) {
+// isFor reports whether the resource is for c's app: of its namespace or of
+// none, and with the app in its scopes, or without any. As with Dapr, an app
+// that nobody gave a namespace takes the resources of all.
+func (r *resource) isFor(c Sidecar) bool {
+	given := r.head.Metadata.Namespace
+	anyone := !c.NamespaceGiven && (c.Namespace == "" || c.Namespace == identity.DefaultNamespace)
+	return (given == "" || anyone || given == c.Namespace) &&
+		(len(r.head.Scopes) == 0 || slices.Contains(r.head.Scopes, c.AppID))
+}
+
+// readAll reads the documents of all files of paths, each file once. Everything
+// wrong is reported, joined.
+func readAll(paths []string) ([]*resource, error) {
 	var all []*resource
 	var errs []error
+	seen := map[string]bool{}
 	for _, path := range paths {
 		files, err := resourceFiles(path)
 		errs = append(errs, err)
 		for _, file := range files {
+			if seen[filepath.Clean(file)] {
+				continue
+			}
+			seen[filepath.Clean(file)] = true
 			found, err := readResources(file)
 			errs = append(errs, err)
-			for _, r := range found {
-				if r.head.Kind == kind {
-					all = append(all, r)
-				}
-			}
+			all = append(all, found...)
 		}
 	}
 	return all, errors.Join(errs...)
@@ -126,10 +153,13 @@ func readResources(file string) ([]*resource, error) {
 		return &apperr.Error{Reason: apperr.OwnConfig, What: fmt.Sprintf("%s:%d: %s", file, line, message)}
 	}
 	data, err := readBounded(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // it went while the folder was read
+	}
 	if err != nil {
 		return nil, unreadable("--resources-path", file, err)
 	}
-	parsed, err := parser.ParseBytes(data, 0)
+	parsed, err := parseYAML(data)
 	if err != nil {
 		return nil, wrong(yamlLine(err), yamlMessage(err))
 	}
@@ -142,7 +172,14 @@ func readResources(file string) ([]*resource, error) {
 			continue // empty, or nobody's resource
 		}
 		r := &resource{file: file, line: firstLine(doc.Body), body: doc.Body}
-		if err := yaml.NodeToValue(doc.Body, &r.head); err != nil {
+		var what struct {
+			Version string `yaml:"apiVersion"`
+			Kind    string `yaml:"kind"`
+		}
+		if decode(doc.Body, &what) != nil || !isOurs(what.Version, what.Kind) {
+			continue // nobody's, or others' to read
+		}
+		if err := decode(doc.Body, &r.head); err != nil {
 			errs = append(errs, wrong(yamlLine(err), yamlMessage(err)))
 			continue
 		}
@@ -159,21 +196,4 @@ func firstLine(node ast.Node) int {
 		node = n.Key
 	}
 	return node.GetToken().Position.Line
-}
-
-func yamlLine(err error) int {
-	var known yaml.Error
-	if errors.As(err, &known) && known.GetToken() != nil {
-		return known.GetToken().Position.Line
-	}
-	return 1
-}
-
-// yamlMessage is err in one line, without the excerpt of the file.
-func yamlMessage(err error) string {
-	if known, ok := errors.AsType[yaml.Error](err); ok {
-		return known.GetMessage()
-	}
-	message, _, _ := strings.Cut(err.Error(), "\n")
-	return message
 }

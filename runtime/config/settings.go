@@ -38,7 +38,7 @@ type setting struct {
 // environment, the environment beats config.yaml, and that beats the default.
 var settings = []setting{
 	{flag: "app-id", set: text(func(c *Sidecar) *string { return &c.AppID })},
-	{flag: "namespace", env: "NAMESPACE", key: "namespace", set: text(func(c *Sidecar) *string { return &c.Namespace })},
+	{flag: "namespace", env: "NAMESPACE", key: "namespace", set: setNamespace},
 	{flag: "app-port", set: setAppPort},
 	{flag: "app-protocol", set: text(func(c *Sidecar) *string { return &c.AppProtocol })},
 	{flag: "app-ssl", set: setAppSSL},
@@ -71,7 +71,7 @@ var settings = []setting{
 	{key: "logs.total", set: size(func(c *Sidecar) *int64 { return &c.LogsTotal })},
 	{flag: "components-path", set: texts(func(c *Sidecar) *[]string { return &c.ResourcesPaths })},
 	{flag: "resources-path", set: texts(func(c *Sidecar) *[]string { return &c.ResourcesPaths })},
-	{flag: "config", set: text(func(c *Sidecar) *string { return &c.ConfigFile })},
+	{flag: "config", set: texts(func(c *Sidecar) *[]string { return &c.ConfigFiles })},
 }
 
 // Resolve is where a sidecar's configuration comes from: for each setting the
@@ -178,6 +178,11 @@ func parseWait(s string) (time.Duration, error) {
 
 func size(field func(*Sidecar) *int64) func(*Sidecar, []string) error {
 	return read(ParseSize, field)
+}
+
+func setNamespace(c *Sidecar, values []string) error {
+	c.Namespace, c.NamespaceGiven = last(values), true
+	return nil
 }
 
 func setAppPort(c *Sidecar, values []string) error {

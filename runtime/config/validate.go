@@ -164,9 +164,9 @@ func (c Sidecar) checkFiles() []error {
 			errs = append(errs, usage("--resources-path", fmt.Errorf("%s is neither a folder nor a YAML file", dir)))
 		}
 	}
-	if c.ConfigFile != "" {
-		if _, err := os.Stat(c.ConfigFile); err != nil {
-			errs = append(errs, unreadable("--config", c.ConfigFile, err))
+	for _, file := range c.ConfigFiles {
+		if _, err := os.Stat(file); err != nil {
+			errs = append(errs, unreadable("--config", file, err))
 		}
 	}
 	return errs
