@@ -45,7 +45,7 @@ func TestRunFlagsBecomeTheSidecarsConfiguration(t *testing.T) {
 		t.Fatalf("status %d", status)
 	}
 	want := config.Sidecar{
-		AppID: "todo-api", Namespace: "shop", AppPort: 8000, AppProtocol: "h2c", AppMaxConcurrency: 3,
+		AppID: "todo-api", Namespace: "shop", NamespaceGiven: true, AppPort: 8000, AppProtocol: "h2c", AppMaxConcurrency: 3,
 		HTTPPort: 3501, GRPCPort: 50009, LAN: true, Peers: []string{"a=10.0.0.1:5", "10.0.0.2:5"},
 		Grace: 2 * time.Second, ResolveTimeout: config.DefaultResolveTimeout, Hold: config.DefaultHold,
 		StartHold: config.DefaultStartHold, AllowedOrigins: []string{"https://a", "https://b"},
