@@ -28,7 +28,7 @@ func TestResolveSidecarTakesDaprdsCommandLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Sidecar{
-		Profile: SidecarProfile(), AppID: "todo-api", Namespace: "shop", AppPort: 8000, AppProtocol: "http",
+		Profile: SidecarProfile(), AppID: "todo-api", Namespace: "shop", NamespaceGiven: true, AppPort: 8000, AppProtocol: "http",
 		HTTPPort: 3600, GRPCPort: DefaultDaprGRPCPort, MeshPort: 4000,
 		ResolveTimeout: DefaultResolveTimeout, Hold: 3 * time.Second, StartHold: DefaultStartHold, Grace: 7 * time.Second,
 		LogLevel: "debug", ReadBuffer: 8 << 10,
