@@ -80,7 +80,7 @@ func TestAllowedOriginsGetTheAnswersBrowsersNeed(t *testing.T) {
 	for name, want := range map[string]string{
 		"Access-Control-Allow-Origin":  "https://app.example",
 		"Access-Control-Allow-Methods": "PUT",
-		"Access-Control-Allow-Headers": "dapr-app-id, x-a",
+		"Access-Control-Allow-Headers": "Dapr-App-Id, X-A",
 	} {
 		if got := resp.Header.Get(name); got != want {
 			t.Errorf("preflight: %s is %q, want %q", name, got, want)

@@ -127,7 +127,7 @@ func (q *apiRequest) skipBody() (reply h1.Reply, ok bool) {
 // api answers a request for one of the API's endpoints.
 func (d *door) api(w http.ResponseWriter, r *http.Request, found *apiRoute, values []string) {
 	q := &apiRequest{door: d, w: w, r: r, route: found, values: values}
-	noteRoute(w, found)
+	noteRoute(w, found, values)
 	write(w, found.answer(q))
 	if q.after != nil {
 		_ = http.NewResponseController(w).Flush() // a client that is gone need not be told

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pillion-dev/pillion/runtime/config"
 )
 
 // An APICall is one line of the API log: Dapr's fields, and the target. The
@@ -14,12 +16,39 @@ import (
 type APICall struct {
 	AppID string // whose door it was
 	// Method is the verb and the decoded path, without the query.
-	Method    string
+	Method string
+	// Route is what is said in place of Method where paths are hidden, such as
+	// GetState or InvokeService/todo-api.
+	Route string
+	// Health is true for the health endpoints.
+	Health    bool
 	Code      int
 	Duration  time.Duration
 	Size      int64 // bytes of the answer's body
 	UserAgent string
 	Target    string // the app called, as it was given; empty for our own routes
+}
+
+// FilterLog returns log as the Configuration wants it: without lines about health
+// checks, with the route in place of the path.
+func FilterLog(conf config.APILogging, log func(APICall)) func(APICall) {
+	return func(c APICall) {
+		if c.Health && conf.OmitHealthChecks {
+			return
+		}
+		if conf.ObfuscateURLs {
+			c.Method = c.Route
+		}
+		log(c)
+	}
+}
+
+// CallRoute is the Route of a call to an app, as it was given.
+func CallRoute(target string) string {
+	if target == "" {
+		return "InvokeService"
+	}
+	return "InvokeService/" + target
 }
 
 // String is the line behind its time and level, as Dapr writes it: fields in
@@ -60,6 +89,7 @@ type logged struct {
 	agent  string
 	target string
 	route  string
+	health bool
 	code   int
 	size   int64
 	// relayed is true if the answer is an app's: whoever reads the calls logs it.
@@ -85,9 +115,9 @@ func PlainPath(target string) string {
 }
 
 // noteRoute tells the API log which endpoint a request is for.
-func noteRoute(w http.ResponseWriter, r *apiRoute) {
+func noteRoute(w http.ResponseWriter, r *apiRoute, values []string) {
 	if l, ok := w.(*logged); ok {
-		l.route = r.name
+		l.route, l.health = r.logName(values), r.group() == groupHealth
 	}
 }
 
@@ -110,8 +140,12 @@ func (l *logged) call() APICall {
 	if code == 0 {
 		code = http.StatusOK
 	}
+	route := l.route
+	if route == "" {
+		route = CallRoute(l.target)
+	}
 	return APICall{
-		Method: l.method, Code: code, Duration: time.Since(l.began), Size: l.size,
+		Method: l.method, Route: route, Health: l.health, Code: code, Duration: time.Since(l.began), Size: l.size,
 		UserAgent: l.agent, Target: l.target,
 	}
 }

@@ -53,6 +53,12 @@ func (o *origins) allows(origin string) bool {
 // corsMethods are those Dapr grants.
 var corsMethods = []string{"HEAD", "GET", "POST", "PUT", "PATCH", "DELETE"}
 
+// grantable reports whether a page may use a verb. OPTIONS is how it asks.
+func grantable(verb string) bool {
+	verb = strings.ToUpper(verb)
+	return verb == http.MethodOptions || slices.Contains(corsMethods, verb)
+}
+
 // answer adds what pages of an allowed origin need to read the answer, and
 // answers a preflight, as Dapr's --allowed-origins does. It reports whether
 // the request has been answered.
@@ -73,7 +79,10 @@ func (o *origins) answer(w http.ResponseWriter, r *http.Request, a *ask) (done b
 		}
 		return preflight
 	}
-	if preflight && !slices.Contains(corsMethods, strings.ToUpper(wanted)) {
+	if verb := r.Method; !preflight && !grantable(verb) {
+		return false
+	}
+	if preflight && !grantable(wanted) {
 		w.WriteHeader(http.StatusOK)
 		return true
 	}
@@ -85,19 +94,28 @@ func (o *origins) answer(w http.ResponseWriter, r *http.Request, a *ask) (done b
 		return false
 	}
 	h.Set("Access-Control-Allow-Methods", strings.ToUpper(wanted))
-	if fields := r.Header.Get("Access-Control-Request-Headers"); fields != "" {
-		h.Set("Access-Control-Allow-Headers", fields)
+	if fields := fieldNames(r.Header.Get("Access-Control-Request-Headers")); len(fields) > 0 {
+		h.Set("Access-Control-Allow-Headers", strings.Join(fields, ", "))
 	}
 	w.WriteHeader(http.StatusOK)
 	return true
 }
 
+// fieldNames are the names in a list, in their usual form.
+func fieldNames(list string) []string {
+	var names []string
+	for name := range strings.FieldsFuncSeq(list, func(c rune) bool { return c == ' ' || c == ',' }) {
+		names = append(names, http.CanonicalHeaderKey(name))
+	}
+	return names
+}
+
 // grant is what pages of an allowed origin need to read an answer, for a
 // request that is no preflight.
-func (o *origins) grant(origin string) invoke.Fields {
+func (o *origins) grant(origin, verb string) invoke.Fields {
 	fields := invoke.Fields{{Name: "Vary", Value: "Origin"}}
 	switch {
-	case origin == "" || !o.allows(origin):
+	case origin == "" || !o.allows(origin) || !grantable(verb):
 	case o.any:
 		fields.Add(corsOrigin, "*")
 	default:

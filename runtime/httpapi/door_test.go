@@ -26,15 +26,28 @@ const patience = 5 * time.Second
 // serve opens a door on loopback and returns its address.
 func serve(t *testing.T, cfg httpapi.Config) string {
 	t.Helper()
+	return serveAs(t, cfg, (*httpapi.Server).Serve)
+}
+
+func serveOn(t *testing.T, cfg httpapi.Config, ln net.Listener) (stop func()) {
+	t.Helper()
+	return serveWith(t, cfg, ln, (*httpapi.Server).Serve)
+}
+
+// serveAs opens a door of some kind on loopback and returns its address.
+func serveAs(t *testing.T, cfg httpapi.Config, serve func(*httpapi.Server, context.Context, net.Listener) error) string {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	serveOn(t, cfg, ln)
+	serveWith(t, cfg, ln, serve)
 	return ln.Addr().String()
 }
 
-func serveOn(t *testing.T, cfg httpapi.Config, ln net.Listener) (stop func()) {
+func serveWith(
+	t *testing.T, cfg httpapi.Config, ln net.Listener, serve func(*httpapi.Server, context.Context, net.Listener) error,
+) (stop func()) {
 	t.Helper()
 	self, err := identity.New("public", "default", "todo-api")
 	if err != nil {
@@ -49,7 +62,7 @@ func serveOn(t *testing.T, cfg httpapi.Config, ln net.Listener) (stop func()) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- httpapi.New(cfg).Serve(ctx, ln) }()
+	go func() { ended <- serve(httpapi.New(cfg), ctx, ln) }()
 	stop = func() {
 		cancel()
 		select {

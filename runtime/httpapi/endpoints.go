@@ -42,7 +42,7 @@ var endpoints = []endpoint{
 	{"GET", v1, "secrets/{store}/bulk", "GetBulkSecret", noSecretStore},
 	{"GET", v1, "secrets/{store}/{key}", "GetSecret", noSecretStore},
 
-	{"GET POST PUT DELETE", v1, "actors/{type}/{id}/method/{method}", "InvokeActor", noPlacement},
+	{"GET POST PUT DELETE", v1, "actors/{type}/{id}/method/{method}", "InvokeActor/{type}.{id}", noPlacement},
 	{"POST PUT", v1, "actors/{type}/{id}/state", "ExecuteActorStateTransaction", noActorTransaction},
 	{"GET", v1, "actors/{type}/{id}/state/{key}", "GetActorState", noActor},
 	{"POST PUT", v1, "actors/{type}/{id}/reminders/{name}", "RegisterActorReminder", noActorSchedule},

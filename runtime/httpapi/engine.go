@@ -29,7 +29,7 @@ func (d *door) serve(c *conn) {
 		_ = c.Close() // nobody serves it any more
 		return
 	}
-	if given.HTTP2 {
+	if given.HTTP2 && !d.onlyHTTP1 {
 		d.serveH2(c)
 		return
 	}

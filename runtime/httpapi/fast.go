@@ -23,7 +23,7 @@ func (f fast) Take(x *h1.Exchange) bool {
 		return false
 	}
 	a := ask{verb: x.Head.Verb, target: x.Head.Target, host: x.Head.Host}
-	if !a.read(x.Head.Fields) || !f.admits(c, &a) {
+	if !a.read(x.Head.Fields) || !f.admits(c, &a) || !f.fits(x.Head.Length) {
 		return false
 	}
 	id, path, ok := route(&a)
@@ -61,6 +61,12 @@ func (f fast) admits(c *conn, a *ask) bool {
 	return f.denyPage(a) == nil && f.tokenGood(a, "")
 }
 
+// fits reports whether a body of this length, -1 if it is not known, is surely
+// no larger than allowed.
+func (s *Server) fits(length int64) bool {
+	return s.cfg.MaxCallBody <= 0 || length >= 0 && length <= s.cfg.MaxCallBody
+}
+
 // strip removes the fields that end here, in place.
 func (f fast) strip(fields *invoke.Fields) {
 	kept := (*fields)[:0]
@@ -93,7 +99,7 @@ func (f fast) serve(ctx context.Context, x *h1.Exchange) {
 		return
 	}
 	call := APICall{
-		Method: x.Head.Verb + " " + PlainPath(x.Head.Target), Target: x.Call.Target.Given,
+		Method: x.Head.Verb + " " + PlainPath(x.Head.Target), Target: x.Call.Target.Given, Route: CallRoute(x.Call.Target.Given),
 		UserAgent: x.Call.Fields.Get("User-Agent"),
 	}
 	began := time.Now()
@@ -108,13 +114,13 @@ func (f fast) serve(ctx context.Context, x *h1.Exchange) {
 func (f fast) carry(ctx context.Context, x *h1.Exchange) (relayed bool) {
 	var granted invoke.Fields
 	if f.origins.on() {
-		granted = f.origins.grant(x.Call.Fields.Get("Origin"))
+		granted = f.origins.grant(x.Call.Fields.Get("Origin"), x.Call.Verb)
 	}
 	id := x.Call.Target.Given
 	upgrade := x.Call.Upgrade
 	answer, err := f.cfg.Invoke.Serve(ctx, &x.Call)
 	if err != nil {
-		f.fail(x, id, granted, blame(apperr.From(err), x.BadBody()))
+		f.fail(x, id, granted, f.blame(apperr.From(err), x.BadBody()))
 		return false
 	}
 	if len(granted) > 0 {

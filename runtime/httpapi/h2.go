@@ -129,7 +129,7 @@ func (f *fastH2) call(ctx *callctx.Context, x *h2Exchange) {
 	}
 	s := x.s
 	call := APICall{
-		Method: s.Method() + " " + PlainPath(s.Path()), Target: x.call.Target.Given,
+		Method: s.Method() + " " + PlainPath(s.Path()), Target: x.call.Target.Given, Route: CallRoute(x.call.Target.Given),
 		UserAgent: x.call.Fields.Get("user-agent"),
 	}
 	began := time.Now()
@@ -143,7 +143,7 @@ func (f *fastH2) call(ctx *callctx.Context, x *h2Exchange) {
 func (f *fastH2) take(ctx *callctx.Context, x *h2Exchange) bool {
 	s, a := x.s, &x.asked
 	a.verb, a.target, a.host = s.Method(), s.Path(), s.Authority()
-	if f.checkUsers && f.c.denyUser() != nil || !a.read(s.Fields()) || !f.admits(a) {
+	if f.checkUsers && f.c.denyUser() != nil || !a.read(s.Fields()) || !f.admits(a) || !a.isGRPC() && !f.fits(s.Length()) {
 		return false
 	}
 	id, path, ok := route(a)
@@ -230,7 +230,7 @@ func (f *fastH2) callFields(fields invoke.Fields) invoke.Fields {
 func (f *fastH2) carry(ctx context.Context, x *h2Exchange) (relayed bool) {
 	var granted invoke.Fields
 	if f.origins.on() {
-		granted = f.origins.grant(x.asked.origin)
+		granted = f.origins.grant(x.asked.origin, x.asked.verb)
 	}
 	grpc, id := x.asked.isGRPC(), x.call.Target.Given
 	answer, err := f.cfg.Invoke.Serve(ctx, &x.call)

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"math"
@@ -45,6 +46,14 @@ func (d *door) invoke(w http.ResponseWriter, r *http.Request, a *ask) {
 		write(w, render(grpc, id, apperr.From(err)))
 		return
 	}
+	if !grpc && d.cfg.MaxCallBody > 0 {
+		if r.ContentLength > d.cfg.MaxCallBody {
+			w.Header().Set("Connection", "close") // the body is not read
+			write(w, render(false, id, d.tooLarge(apperr.ReachedNo)))
+			return
+		}
+		r.Body = boundedBody{&bounded{from: r.Body, left: d.cfg.MaxCallBody}, r.Body}
+	}
 	ctx, cancel, e := deadline(r.Context(), a)
 	if e != nil {
 		write(w, render(grpc, id, e))
@@ -57,7 +66,7 @@ func (d *door) invoke(w http.ResponseWriter, r *http.Request, a *ask) {
 	answer, err := d.cfg.Invoke.Serve(ctx, call)
 	x.answered()
 	if err != nil {
-		write(w, traced(render(grpc, id, blame(apperr.From(err), x.badBody())), call))
+		write(w, traced(render(grpc, id, d.blame(apperr.From(err), x.badBody())), call))
 		return
 	}
 	noteRelayed(w)
@@ -77,14 +86,32 @@ func (x *exchange) badBody() error {
 }
 
 // blame is e, unless the call failed because the request's body was bad.
-func blame(e *apperr.Error, bad error) *apperr.Error {
-	if bad == nil {
+func (s *Server) blame(e *apperr.Error, bad error) *apperr.Error {
+	switch {
+	case bad == nil:
 		return e
+	case errors.Is(bad, errTooLarge):
+		return s.tooLarge(e.Reached)
 	}
 	return &apperr.Error{
 		Reason: apperr.Usage, What: "the request's body ends in the middle", Cause: bad.Error(),
 		Reached: e.Reached, Instance: e.Instance, Err: e,
 	}
+}
+
+// tooLarge is a call whose body has more than is allowed.
+func (s *Server) tooLarge(reached apperr.Reached) *apperr.Error {
+	return &apperr.Error{
+		Reason: apperr.BodyTooLarge, What: "the request's body is too large", Dapr: errTooLarge.Error(),
+		Cause:   fmt.Sprintf("--max-body-size allows %d bytes", s.cfg.MaxCallBody),
+		Reached: reached,
+	}
+}
+
+// boundedBody is a request's body with a bound.
+type boundedBody struct {
+	io.Reader
+	io.Closer
 }
 
 // deadline is ctx, ended after the time the client allows.

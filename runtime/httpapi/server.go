@@ -61,6 +61,9 @@ type Config struct {
 	// call. Default: 4 MiB; negative: no bound.
 	MaxBody int64
 
+	// MaxCallBody bounds the body of a call that is not gRPC. Zero: no bound, for
+	// bodies are not held.
+	MaxCallBody int64
 	// State is the state building block. Nil: one without stores.
 	State *state.Block
 
@@ -155,6 +158,14 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return s.serve(ctx, ln, &door{Server: s, offers: s.offers, calls: s.calls, checkUsers: s.checksUsers(ln)})
 }
 
+// ServeHTTP1 is Serve without HTTP/2, and so without gRPC: Dapr's
+// DAPR_HTTP_DISABLE_H2C.
+func (s *Server) ServeHTTP1(ctx context.Context, ln net.Listener) error {
+	return s.serve(ctx, ln, &door{
+		Server: s, offers: s.offers, calls: s.calls, checkUsers: s.checksUsers(ln), onlyHTTP1: true,
+	})
+}
+
 // ServePublic is Serve for those who may only look: it offers health and
 // metadata, to every user, without a token and without a line in the API log, as
 // Dapr's public port.
@@ -206,6 +217,7 @@ type door struct {
 	offers     table
 	calls      bool // what is no endpoint is a call
 	public     bool // for those who may only look
+	onlyHTTP1  bool
 	checkUsers bool
 	h1         *h1.Server
 	h2         h2Conns
@@ -217,7 +229,7 @@ type door struct {
 func (d *door) httpServer(base context.Context) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
+	protocols.SetUnencryptedHTTP2(!d.onlyHTTP1)
 	return &http.Server{
 		Handler:           d,
 		Protocols:         &protocols,

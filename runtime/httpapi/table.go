@@ -14,7 +14,7 @@ type endpoint struct {
 	verbs    string // one or more
 	versions string // likewise: v1.0, v1.0-alpha1, …
 	path     string // {name} is one segment, a last * everything that is left
-	name     string // what the API log calls it when it hides paths
+	name     string // what the API log calls it when it hides paths; {name} as above
 	answer   func(*apiRequest) h1.Reply
 }
 
@@ -130,4 +130,16 @@ func (r *apiRoute) param(name string) int {
 		}
 	}
 	return -1
+}
+
+// logName is the endpoint's name for a request with these values.
+func (r *apiRoute) logName(values []string) string {
+	name, n := r.name, 0
+	for _, segment := range r.segments {
+		if isParam(segment) {
+			name = strings.ReplaceAll(name, segment, values[n])
+			n++
+		}
+	}
+	return name
 }
