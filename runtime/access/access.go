@@ -13,17 +13,29 @@ import (
 )
 
 // An Access lets the apps of one's own namespace call, and nobody else; while a
-// policy is in force, of those only whom its rules let. It is safe for
-// concurrent use.
+// policy is in force, of those only whom its rules let, and of other namespaces
+// whom it names. It is safe for concurrent use.
 type Access struct {
-	self   identity.ID
-	policy atomic.Pointer[Policy]
+	self       identity.ID
+	policy     atomic.Pointer[Policy]
+	unverified bool
+	judged     func(caller identity.ID, byApp, allowed bool)
 }
 
 var _ invoke.Access = (*Access)(nil)
 
 // New makes the rules for the app self. No policy is in force.
 func New(self identity.ID) *Access { return &Access{self: self} }
+
+// Unverified lets callers without an identity call, as far as the policy's
+// default lets them: in a mesh of clear text there are no others, and then all
+// rules that name a caller are for nobody. It is for before the first call.
+func (a *Access) Unverified() { a.unverified = true }
+
+// Judged has f told of each call that a policy decided, and whether it was by
+// what it says of that caller. f must not block. It is for before the first
+// call.
+func (a *Access) Judged(f func(caller identity.ID, byApp, allowed bool)) { a.judged = f }
 
 // Enforce puts p, which must not be changed any more, in force for the calls
 // that come from now on. Nil puts none in force.
@@ -35,30 +47,40 @@ func (a *Access) Enforce(p *Policy) { a.policy.Store(p) }
 // policy is in force a call is refused whose path does not mean the same to
 // everybody.
 func (a *Access) Allow(c *invoke.Call) error {
+	stranger := false // of another namespace
 	switch {
+	case c.Caller.IsZero() && a.unverified:
 	case c.Caller.IsZero() || c.Caller.TrustDomain() != a.self.TrustDomain():
 		return a.denied(c, fmt.Sprintf("it is not of the trust domain %s", a.self.TrustDomain()), "")
-	case c.Caller.Namespace() != a.self.Namespace():
-		return invoke.NamespaceDenied(c.Caller, a.self, c)
+	default:
+		stranger = c.Caller.Namespace() != a.self.Namespace()
 	}
 	policy := a.policy.Load()
 	if policy == nil {
+		if stranger {
+			return invoke.NamespaceDenied(c.Caller, a.self, c)
+		}
 		return nil
 	}
 	path, doubt := CleanPath(c.Path)
 	if doubt != "" {
 		return a.ambiguous(c, path, doubt)
 	}
-	allowed, rule := policy.allows(c.Caller.App(), c.Verb, path)
-	switch {
-	case allowed:
-		return nil
-	case rule > 0:
-		return a.denied(c, fmt.Sprintf("its rule %d says: %s", rule, &policy.Rules[rule-1]), "")
-	default:
-		return a.denied(c, "none of its rules allows it",
-			fmt.Sprintf("a rule at %s would: allow %s %s %s", a.self.App(), c.Caller.App(), path, c.Verb))
+	v := policy.decide(c.Caller, c.Verb, path)
+	if stranger && (v.app == nil || v.allowed && !v.byApp) {
+		return invoke.NamespaceDenied(c.Caller, a.self, c) // no policy lets it by name
 	}
+	if a.judged != nil {
+		a.judged(c.Caller, v.byApp, v.allowed)
+	}
+	if v.allowed {
+		return nil
+	}
+	hint := ""
+	if v.open && !c.Caller.IsZero() {
+		hint = fmt.Sprintf("a rule at %s would: %s", a.self.App(), policy.hint(c.Caller, c.Verb, path))
+	}
+	return a.denied(c, policy.why(v), hint)
 }
 
 // denied refuses a caller, for a reason that may say a rule.

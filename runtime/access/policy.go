@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/pillion-dev/pillion/tls/identity"
 )
 
 // A Policy says who may call what. Its zero value allows everything that the
@@ -13,6 +15,8 @@ type Policy struct {
 	Rules []Rule
 	// Deny refuses the calls that no rule is for.
 	Deny bool
+
+	control *control // of a Configuration; then there are no rules
 }
 
 // A Rule decides the calls that it is for.
@@ -30,16 +34,53 @@ type Rule struct {
 	Deny bool
 }
 
-// allows reports whether p lets caller do verb on path, which is clean, and
-// which rule says so: its number from 1, or 0 for the default.
-func (p *Policy) allows(caller, verb, path string) (allowed bool, rule int) {
+// A verdict is what a policy says of a call.
+type verdict struct {
+	allowed bool
+	// byApp is true if it is about this caller, open if no rule was for the
+	// call: then it is a default.
+	byApp, open bool
+
+	rule      int // from 1; 0 for none
+	app       *appControl
+	operation *operation
+}
+
+// decide says whether p lets caller do verb on path, which is clean.
+func (p *Policy) decide(caller identity.ID, verb, path string) verdict {
+	if p.control != nil {
+		return p.control.decide(caller, verb, path)
+	}
 	for i := range p.Rules {
-		r := &p.Rules[i]
-		if r.matches(caller, verb, path) {
-			return !r.Deny, i + 1
+		if r := &p.Rules[i]; r.matches(caller.App(), verb, path) {
+			return verdict{allowed: !r.Deny, byApp: true, rule: i + 1}
 		}
 	}
-	return !p.Deny, 0
+	return verdict{allowed: !p.Deny, open: true}
+}
+
+// why says in words why v is what it is.
+func (p *Policy) why(v verdict) string {
+	switch {
+	case p.control != nil:
+		return p.control.why(v)
+	case v.rule > 0:
+		return fmt.Sprintf("its rule %d says: %s", v.rule, &p.Rules[v.rule-1])
+	}
+	return "none of its rules allows it"
+}
+
+// hint is what would let a call through.
+func (p *Policy) hint(caller identity.ID, verb, path string) string {
+	if p.control == nil {
+		return fmt.Sprintf("allow %s %s %s", caller.App(), path, verb)
+	}
+	verbs := ""
+	if p.control.http {
+		verbs = ", httpVerb: [" + verb + "]"
+	}
+	return fmt.Sprintf("{appId: %s, trustDomain: %s, namespace: %s, operations: [{name: %s%s, action: allow}]}",
+		caller.App(), caller.TrustDomain(), caller.Namespace(), path, verbs)
 }
 
 func (r *Rule) matches(caller, verb, path string) bool {
