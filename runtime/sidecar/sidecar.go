@@ -24,6 +24,7 @@ import (
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/mesh"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
+	"github.com/pillion-dev/pillion/runtime/telemetry"
 	"github.com/pillion-dev/pillion/tls/mtls"
 )
 
@@ -86,7 +87,8 @@ type sidecar struct {
 	registration *rundir.Registration
 	record       *logs.Run // nil if the logs cannot be kept
 
-	taps    invoke.Taps // who reads the app's calls
+	tracer  *telemetry.Tracer // nil: nobody traces
+	taps    invoke.Taps       // who reads the app's calls
 	net     *network
 	server  *mesh.Server
 	app     *app.App
@@ -164,6 +166,7 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 		tasks = append(tasks, lifecycle.Task{Name: "process", Run: s.tune})
 	}
 	err := lifecycle.Run(context.WithoutCancel(ctx), tasks...)
+	s.closeTracer(ctx)
 	s.closeRecord(ctx)
 	return s.outcome.exit, err
 }
@@ -178,6 +181,7 @@ func (s *sidecar) release(ctx context.Context) {
 		s.net.close()
 	}
 	s.pprof.close()
+	s.closeTracer(ctx)
 	for _, ln := range append(append([]net.Listener{s.meshLn, s.meshSocket}, s.http.listeners...), s.grpc.listeners...) {
 		if ln != nil {
 			_ = ln.Close() // closed by who served it

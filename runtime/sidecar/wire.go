@@ -14,6 +14,7 @@ import (
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/logs"
 	"github.com/pillion-dev/pillion/runtime/app"
+	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/mesh"
@@ -161,7 +162,10 @@ func (s *sidecar) beginRecord(ctx context.Context) (*logs.Run, error) {
 
 // wire builds both sides of the call path: the app behind the mesh listener,
 // and the invoker behind the doors.
-func (s *sidecar) wire(context.Context) error {
+func (s *sidecar) wire(ctx context.Context) error {
+	if err := s.observe(ctx, config.Configuration{}); err != nil {
+		return err
+	}
 	s.app = app.New(app.Config{
 		Name: s.cfg.AppID, Protocol: s.cfg.AppProtocol, Address: s.cfg.AppChannelAddress, Port: s.cfg.AppPort,
 		Command: len(s.cfg.Command) > 0, MaxConcurrency: s.cfg.AppMaxConcurrency,
@@ -174,9 +178,9 @@ func (s *sidecar) wire(context.Context) error {
 		return err
 	}
 	callee := invoke.NewCallee(invoke.CalleeOptions{
-		Self: s.workload.ID(), Access: rules, App: s.app, Taps: &s.taps,
+		Self: s.workload.ID(), Access: rules, App: s.app, Taps: &s.taps, Stages: s.calleeStages(),
 	})
-	var stages []invoke.Stage
+	stages := s.callerStages()
 	if s.cfg.APILogging {
 		s.taps.Attach(apiLog{s})
 		stages = append(stages, s.logPeers)
@@ -202,7 +206,7 @@ func (s *sidecar) wire(context.Context) error {
 		AllowOtherUsers: s.cfg.AllowOtherUsers || !s.cfg.Profile.OwnUserDoors, APIToken: s.cfg.APIToken,
 		NotReady: s.notReady, Metadata: s.metadata,
 		Standard: s.standard(), MaxHead: int(s.cfg.ReadBuffer),
-		Shutdown: s.ask, APILog: s.doorLog(), Drain: doorDrain, Logger: s.log,
+		Shutdown: s.ask, APILog: s.doorLog(), Own: s.ownTrace(), Drain: doorDrain, Logger: s.log,
 	})
 	return nil
 }
