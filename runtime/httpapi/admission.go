@@ -160,7 +160,7 @@ func (s *Server) checksUsers(ln net.Listener) bool {
 	}
 	addr, tcp := ln.Addr().(*net.TCPAddr)
 	if !tcp {
-		return false // a unix socket has a file mode
+		return tellsUnixPeers // and a Unix socket has a file mode
 	}
 	if err := peerCheck(addr); err != nil {
 		s.warnUsers.Do(func() {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,12 +40,14 @@ var errNoSocket = errors.New("the socket is gone")
 // judgeUser lets in this user and root. A client whose user cannot be told is
 // refused: a socket that its process has closed already belongs to uid 0.
 func judgeUser(c net.Conn) *apperr.Error {
-	local, isTCP := addrPort(c.LocalAddr())
-	remote, _ := addrPort(c.RemoteAddr())
-	if !isTCP {
-		return nil
+	var uid uint32
+	var err error
+	if local, isTCP := addrPort(c.LocalAddr()); isTCP {
+		remote, _ := addrPort(c.RemoteAddr())
+		uid, err = peerUID(remote, local)
+	} else {
+		uid, err = unixPeer(c)
 	}
-	uid, err := peerUID(remote, local)
 	own := os.Getuid()
 	if err == nil && (uid == 0 || int(uid) == own) {
 		return nil
@@ -61,6 +64,30 @@ func judgeUser(c net.Conn) *apperr.Error {
 		e.Cause = "the connection belongs to " + userName(int(uid))
 	}
 	return e
+}
+
+// tellsUnixPeers: the kernel knows who connected to a Unix socket.
+const tellsUnixPeers = true
+
+// unixPeer is the user that connected to a Unix socket.
+func unixPeer(c net.Conn) (uint32, error) {
+	sys, ok := c.(syscall.Conn)
+	if !ok {
+		return 0, errors.ErrUnsupported
+	}
+	raw, err := sys.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var refused error
+	if err := raw.Control(func(fd uintptr) { cred, refused = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+		return 0, err
+	}
+	if refused != nil {
+		return 0, fmt.Errorf("ask who connected: %w", refused)
+	}
+	return cred.Uid, nil
 }
 
 func userName(uid int) string {

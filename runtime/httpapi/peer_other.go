@@ -12,4 +12,7 @@ import (
 // peerCheck says that this system does not tell who is behind a connection.
 func peerCheck(*net.TCPAddr) error { return errors.ErrUnsupported }
 
+// tellsUnixPeers: who connects to a Unix socket is the file mode's matter.
+const tellsUnixPeers = false
+
 func judgeUser(net.Conn) *apperr.Error { return nil }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,6 +73,58 @@ func TestOtherUsersAreRefused(t *testing.T) {
 	if got := curlAs(t, nobody, "--http2-prior-knowledge", "http://"+four+callX); !strings.HasPrefix(got, "HTTP/2 403") {
 		t.Errorf("nobody with HTTP/2: %s", got)
 	}
+}
+
+// A door may be a Unix socket, with everything a port has.
+func TestAUnixSocketIsADoor(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(shortDir(t), "dapr-todo-api-http.socket")
+	listen := func() net.Listener {
+		ln, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, 0o777); err != nil { //nolint:gosec // others must come as far as the door
+			t.Fatal(err)
+		}
+		return ln
+	}
+	stop := serveOn(t, httpapi.Config{State: newState(t)}, listen())
+	value := strings.Repeat("x", 100_000)
+	for about, c := range map[string]struct {
+		uid  uint32
+		args []string
+		want string
+	}{
+		"a call":              {0, []string{"http://localhost" + callX}, "HTTP/1.1 200"},
+		"a call by HTTP/2":    {0, []string{"--http2-prior-knowledge", "http://localhost" + callX}, "HTTP/2 200"},
+		"state":               {0, []string{"-d", `[{"key":"a","value":"` + value + `"}]`, "http://localhost/v1.0/state/store"}, "HTTP/1.1 204"},
+		"another user":        {nobody, []string{"http://localhost" + callX}, "HTTP/1.1 403"},
+		"another user, state": {nobody, []string{"http://localhost/v1.0/state/store/a"}, "HTTP/1.1 403"},
+	} {
+		if got := curlAs(t, c.uid, append([]string{"--unix-socket", path}, c.args...)...); !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s: %.300s, want %s", about, got, c.want)
+		}
+	}
+	stop()
+	serveOn(t, httpapi.Config{AllowOtherUsers: true}, listen())
+	if got := curlAs(t, nobody, "--unix-socket", path, "http://localhost"+callX); !strings.HasPrefix(got, "HTTP/1.1 200") {
+		t.Errorf("another user who may: %s", got)
+	}
+}
+
+// shortDir is a folder that others can look into, short enough for a socket.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "door")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // see above
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // A socket that its process has closed belongs to uid 0 as the kernel tells it;
