@@ -69,6 +69,7 @@ func addRunFlags(cmd *cobra.Command, runFile *string) {
 	side.toggle("allow-other-users", "other users of this machine may call it")
 	side.toggle("enable-api-logging", "a line for each call through it")
 	side.setting("read-buffer-size", "", "<size> of a request's head, at most [64Ki]")
+	side.setting("max-body-size", "", "<size> of a request's body, at most [state: 4Mi]")
 	side.toggle("enable-profiling", "pprof profiles, for this machine only")
 	side.setting("profile-port", "", "<port> of the profiles [7777 or a free one]")
 	side.setting("log-level", "", "<level> debug, info, warn or error [info]")
@@ -102,7 +103,6 @@ func addDaprFlags(cmd *cobra.Command, runFile *string) {
 		{"metrics-port", "M"},
 		{"dapr-listen-addresses", ""},
 		{"unix-domain-socket", "u"},
-		{"max-body-size", ""},
 		{"app-health-check-path", ""},
 		{"app-health-probe-interval", ""},
 		{"app-health-probe-timeout", ""},

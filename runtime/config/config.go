@@ -86,6 +86,9 @@ type Sidecar struct {
 	// call through a door.
 	LogLevel   string
 	APILogging bool
+	// APILoggingOff is true if somebody said no: then a Configuration that says
+	// yes does not count.
+	APILoggingOff bool
 
 	// Engine is fast or standard: who speaks HTTP at the doors and to the app,
 	// pillion's own code or the Go library's, which is slower and there to
@@ -131,7 +134,9 @@ type Sidecar struct {
 	DisableInitEndpoints []string
 	// AppHealth is how the app's health is asked for.
 	AppHealth AppHealth
-	// MaxBody bounds the bodies that are held whole, in bytes. Zero: 4 MiB.
+	// MaxBody bounds the bodies that are held whole, in bytes, and those of calls
+	// as well, as Dapr's --max-body-size. Zero: 4 MiB for those that are held,
+	// and no bound for calls. NoBound: none for any.
 	MaxBody int64
 	// LogAsJSON and LogFile are the form and the place of Dapr's log. Empty:
 	// text on stdout.

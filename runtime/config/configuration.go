@@ -98,6 +98,12 @@ type APILogging struct {
 	OmitHealthChecks bool
 }
 
+// LogsAPI reports whether there is an API log: what the command line or the file
+// say counts before the Configuration.
+func (c Sidecar) LogsAPI(conf APILogging) bool {
+	return c.APILogging || !c.APILoggingOff && conf.Enabled != nil && *conf.Enabled
+}
+
 // APILists are spec.api: what the doors offer.
 type APILists struct{ Allowed, Denied []APIRule }
 

@@ -22,6 +22,9 @@ const (
 // the zero that stands for the default.
 const NoWait time.Duration = 1
 
+// NoBound is a bound on bodies that there is none.
+const NoBound int64 = -1
+
 // A Given is what was said on the command line, by flag: the values in order.
 // A flag nobody gave is not in it.
 type Given map[string][]string
@@ -62,11 +65,12 @@ var settings = []setting{
 	{env: "DAPR_API_TOKEN", set: text(func(c *Sidecar) *string { return &c.APIToken })},
 	{env: "APP_API_TOKEN", set: text(func(c *Sidecar) *string { return &c.AppToken })},
 	{flag: "log-level", key: "logLevel", set: setLogLevel},
-	{flag: "enable-api-logging", key: "enableApiLogging", set: boolean(func(c *Sidecar) *bool { return &c.APILogging })},
+	{flag: "enable-api-logging", key: "enableApiLogging", set: setAPILogging},
 	{flag: "enable-profiling", set: boolean(func(c *Sidecar) *bool { return &c.Profiling })},
 	{flag: "profile-port", set: port(func(c *Sidecar) *uint16 { return &c.ProfilePort })},
 	{flag: "engine", set: text(func(c *Sidecar) *string { return &c.Engine })},
 	{flag: "read-buffer-size", set: size(func(c *Sidecar) *int64 { return &c.ReadBuffer })},
+	{flag: "max-body-size", set: bound(quantity(func(c *Sidecar) *int64 { return &c.MaxBody }))},
 	{key: "logs.perRun", set: size(func(c *Sidecar) *int64 { return &c.LogsPerRun })},
 	{key: "logs.total", set: size(func(c *Sidecar) *int64 { return &c.LogsTotal })},
 	{flag: "components-path", set: texts(func(c *Sidecar) *[]string { return &c.ResourcesPaths })},
@@ -178,6 +182,24 @@ func parseWait(s string) (time.Duration, error) {
 
 func size(field func(*Sidecar) *int64) func(*Sidecar, []string) error {
 	return read(ParseSize, field)
+}
+
+// setAPILogging keeps apart who said no and who said nothing.
+func setAPILogging(c *Sidecar, values []string) error {
+	on, err := ParseBool(last(values))
+	c.APILogging, c.APILoggingOff = on, !on && err == nil
+	return err
+}
+
+// bound takes Dapr's 0 and less for no bound on bodies.
+func bound(set func(*Sidecar, []string) error) func(*Sidecar, []string) error {
+	return func(c *Sidecar, values []string) error {
+		err := set(c, values)
+		if err == nil && c.MaxBody <= 0 {
+			c.MaxBody = NoBound
+		}
+		return err
+	}
 }
 
 func setNamespace(c *Sidecar, values []string) error {
