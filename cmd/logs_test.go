@@ -14,6 +14,7 @@ import (
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
 	"github.com/pillion-dev/pillion/internal/human"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/logs"
 )
 
@@ -49,7 +50,7 @@ func keepRuns(t *testing.T, runs ...kept) (home string) {
 			t.Fatal(err)
 		}
 		for _, line := range k.lines {
-			moments <- (<-moments).Add(time.Second)
+			moments <- (within.Receive(t, moments)).Add(time.Second)
 			r.Line(logs.Stream(line[0]), line[2:])
 		}
 		if k.live {

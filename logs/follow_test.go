@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/logs"
 )
 
@@ -84,10 +85,10 @@ func TestFollowGoesOnUntilTheRunEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.want(t, "ended, exit 3")
-	if err := <-f.err; err != nil {
+	if err := within.Receive(t, f.err); err != nil {
 		t.Errorf("Read = %v, want nil at the run's end", err)
 	}
-	if run := <-f.ended; run.Exit != "exit 3" || run.State != logs.Ended {
+	if run := within.Receive(t, f.ended); run.Exit != "exit 3" || run.State != logs.Ended {
 		t.Errorf("ended: %+v", run)
 	}
 }
@@ -106,7 +107,7 @@ func TestFollowMeetsNewRunsAndApps(t *testing.T) {
 	}})
 	write(t, s, "api", "first\n")
 	f.want(t, "first")
-	if run := <-f.ended; run.Run != 1 {
+	if run := within.Receive(t, f.ended); run.Run != 1 {
 		t.Errorf("ended: run %d, want 1", run.Run)
 	}
 	write(t, s, "api", "again\n")
@@ -120,7 +121,7 @@ func TestFollowMeetsNewRunsAndApps(t *testing.T) {
 		t.Errorf("line of %s on %v", l.App, l.Stream)
 	}
 	f.stop()
-	if err := <-f.err; !errors.Is(err, context.Canceled) {
+	if err := within.Receive(t, f.err); !errors.Is(err, context.Canceled) {
 		t.Errorf("Read = %v, want that it was cancelled", err)
 	}
 }
@@ -140,7 +141,7 @@ func TestFollowSurvivesRollover(t *testing.T) {
 	for i := range 20_000 {
 		f.want(t, fmt.Sprintf("line %d", i))
 	}
-	if err := <-f.err; err != nil {
+	if err := within.Receive(t, f.err); err != nil {
 		t.Errorf("Read = %v", err)
 	}
 }
@@ -173,7 +174,7 @@ func TestFollowSaysWhatWasDroppedBeforeItCouldBeRead(t *testing.T) {
 			return nil
 		})
 	}()
-	<-started
+	within.Receive(t, started)
 	for i := 1; i < 5000; i++ {
 		put(out, fmt.Sprintf("line %d\n", i))
 	}
@@ -181,7 +182,7 @@ func TestFollowSaysWhatWasDroppedBeforeItCouldBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(proceed)
-	if err := <-done; err != nil {
+	if err := within.Receive(t, done); err != nil {
 		t.Fatal(err)
 	}
 	if dropped == 0 || len(seen)+dropped != 5000 || seen[len(seen)-1] != "line 4999" {
@@ -199,7 +200,7 @@ func TestFollowEndsWhenTheRunIsRemoved(t *testing.T) {
 	if err := os.RemoveAll(s.Dir()); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-f.err; err != nil {
+	if err := within.Receive(t, f.err); err != nil {
 		t.Errorf("Read = %v, want nil", err)
 	}
 	_ = r.Close(t.Context())
@@ -217,7 +218,7 @@ func TestARemovedFolderIsMadeAnew(t *testing.T) {
 	if err := os.RemoveAll(s.Dir()); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-f.err; err != nil {
+	if err := within.Receive(t, f.err); err != nil {
 		t.Fatal(err)
 	}
 	for tick := time.Tick(5 * time.Millisecond); r.Problem() == ""; { // it looks once a second

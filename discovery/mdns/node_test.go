@@ -21,6 +21,7 @@ import (
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/discovery/mdns"
 	"github.com/pillion-dev/pillion/internal/rundir"
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 const (
@@ -205,7 +206,7 @@ func start(t *testing.T, ns, role string) *process {
 			p.lines <- lines.Text()
 		}
 	}()
-	t.Cleanup(func() { p.kill(); <-read })
+	t.Cleanup(func() { p.kill(); within.Receive(t, read) })
 	if line := p.line(); line != "ready" {
 		t.Fatalf("the process said %q, want ready", line)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/filelock"
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 const lockEnv = "FILELOCK_TEST_LOCK"
@@ -97,7 +98,7 @@ func TestLockEndsWithItsProcess(t *testing.T) {
 	if err := owner.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-got; err != nil {
+	if err := within.Receive(t, got); err != nil {
 		t.Errorf("Lock after the owner was killed = %v", err)
 	}
 }
@@ -159,7 +160,7 @@ func TestTryLockGetsPastProbes(t *testing.T) {
 	}
 	cancel()
 	for range cap(probing) {
-		if err := <-probing; err != nil {
+		if err := within.Receive(t, probing); err != nil {
 			t.Error(err)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/rawsock"
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 // pair is a connection's two ends, ours wrapped.
@@ -63,7 +64,7 @@ func TestBytesCrossInBothDirectionsHoweverMany(t *testing.T) {
 		if _, err := io.ReadFull(ours, got); err != nil {
 			t.Fatal(network, err)
 		}
-		if err := <-done; err != nil || !bytes.Equal(got, sent) {
+		if err := within.Receive(t, done); err != nil || !bytes.Equal(got, sent) {
 			t.Errorf("%s: %v, equal %v", network, err, bytes.Equal(got, sent))
 		}
 	}
@@ -98,7 +99,7 @@ func TestClosingEndsAReadThatWaits(t *testing.T) {
 		ended <- err
 	}()
 	_ = ours.Close()
-	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+	if err := within.Receive(t, ended); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("read: %v", err)
 	}
 	if _, err := ours.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {

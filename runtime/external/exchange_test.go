@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/external"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -183,7 +184,7 @@ func TestAPostIsNeverRepeated(t *testing.T) {
 	if got.Reached != apperr.ReachedMaybe || got.At() != apperr.HopPeer || got.Reason != apperr.PeerGone {
 		t.Errorf("%+v", got)
 	}
-	if <-heads; !strings.HasPrefix(<-heads, "POST /second") || len(heads) > 0 {
+	if within.Receive(t, heads); !strings.HasPrefix(within.Receive(t, heads), "POST /second") || len(heads) > 0 {
 		t.Errorf("%d more requests", len(heads))
 	}
 }
@@ -246,7 +247,7 @@ func plainTLS(t *testing.T, _ string) string {
 	}()
 	t.Cleanup(func() {
 		_ = ln.Close()
-		<-done
+		within.Receive(t, done)
 	})
 	return ln.Addr().String()
 }

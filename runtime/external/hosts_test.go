@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/external"
 )
@@ -26,7 +27,7 @@ func TestTheRawPathReachesTheHostBehindItsBase(t *testing.T) {
 		{base, "*", "GET * HTTP/1.1"},
 	} {
 		_, body := serve(t, newHosts(t, external.Options{}), call(t, c.id, "GET", c.path, ""))
-		line, _, _ := strings.Cut(<-heads, "\r\n")
+		line, _, _ := strings.Cut(within.Receive(t, heads), "\r\n")
 		if line != c.want || body != "ok" {
 			t.Errorf("%s %s: %q, want %q; answer %q", c.id, c.path, line, c.want, body)
 		}
@@ -49,7 +50,7 @@ func TestNothingOfOursLeaves(t *testing.T) {
 			"Pillion-Timeout", "secret", "Proxy-Authorization", "secret", "Te", "secret", "Host", "secret", "Expect", "secret",
 			"Authorization", "Bearer app's own", "cookie", "a=b", "Accept", "*/*", "user-agent", "agent", "X-Twice", "1", "x-twice", "2")
 		serve(t, named(t, e), c)
-		head := <-heads
+		head := within.Receive(t, heads)
 		if strings.Contains(head, "secret") {
 			t.Errorf("%s: something leaked:\n%s", id, head)
 		}
@@ -60,7 +61,7 @@ func TestNothingOfOursLeaves(t *testing.T) {
 		}
 	}
 	serve(t, newHosts(t, external.Options{}), call(t, base, "GET", "/", ""))
-	if head := <-heads; head != "GET / HTTP/1.1\r\nHost: "+strings.TrimPrefix(base, "http://")+"\r\n\r\n" {
+	if head := within.Receive(t, heads); head != "GET / HTTP/1.1\r\nHost: "+strings.TrimPrefix(base, "http://")+"\r\n\r\n" {
 		t.Errorf("net/http added something:\n%s", head)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/external"
 )
@@ -108,7 +109,7 @@ func TestCredentialsDoNotFollowToAnotherHost(t *testing.T) {
 	c := call(t, "pay", "POST", "/", "body")
 	c.Fields = fields("Authorization", "secret", "Cookie", "secret", "X-Plain", "1")
 	serve(t, named(t, e), c)
-	head := <-heads
+	head := within.Receive(t, heads)
 	if strings.Contains(head, "secret") || !strings.HasPrefix(head, "POST /there?x=1 HTTP/1.1") || !strings.Contains(head, "X-Plain: 1") {
 		t.Errorf("sent\n%s", head)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/filewatch"
 )
 
@@ -48,7 +49,7 @@ func run(t *testing.T, w *filewatch.Watcher) {
 	go func() { ended <- w.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := within.Receive(t, ended); err != nil {
 			t.Errorf("Run = %v", err)
 		}
 	})
@@ -169,7 +170,7 @@ func TestWhatIsNotWatchedIsNotTold(t *testing.T) {
 			write(t, filepath.Join(sub, "a.txt"), "1")
 			must(t, os.Chmod(file, 0o400))
 			write(t, filepath.Join(sub, "a.yaml"), "1")
-			if got := <-told; got != "folder" {
+			if got := within.Receive(t, told); got != "folder" {
 				t.Errorf("%s is told first, want folder", got)
 			}
 		})
@@ -202,7 +203,7 @@ func TestThatThereAreNoEventsIsSaidOnce(t *testing.T) {
 	w.Watch(filewatch.Set{Paths: []string{dir}}, func() { told <- struct{}{} })
 	for _, name := range []string{"a", "b"} {
 		write(t, filepath.Join(dir, name), "1")
-		<-told
+		within.Receive(t, told)
 	}
 	mu.Lock()
 	defer mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/h1"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -59,7 +60,7 @@ func TestABodyThatComesAtOnceIsWaitedFor(t *testing.T) {
 	for range 100 { // now and then it is too slow for being waited for
 		w := dial(t, s.addr)
 		w.send(t, post("Content-Length: 5000"))
-		<-took
+		within.Receive(t, took)
 		w.send(t, strings.Repeat("x", 5000))
 		if got := w.seen(t); len(got.Body) != 5000 {
 			t.Fatalf("%d bytes", len(got.Body))
@@ -88,7 +89,7 @@ func TestTheFirstByteIsNotHeldBack(t *testing.T) {
 			}}})
 			w := dial(t, s.addr)
 			w.send(t, post(lines[0])+lines[1])
-			if got := <-first; got != "a" {
+			if got := within.Receive(t, first); got != "a" {
 				t.Errorf("%q", got)
 			}
 		})

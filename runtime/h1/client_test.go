@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/h1"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -49,7 +50,7 @@ func TestAClientThatLeavesEndsItsCall(t *testing.T) {
 		} {
 			w := dial(t, s.addr)
 			w.send(t, text)
-			<-began
+			within.Receive(t, began)
 			leave(w)
 			select {
 			case err := <-ended:
@@ -69,11 +70,11 @@ func TestAResetBehindAnotherRequestEndsTheCall(t *testing.T) {
 	s, began, ended := waiting(t)
 	w := dial(t, s.addr)
 	w.send(t, get)
-	<-began
+	within.Receive(t, began)
 	w.send(t, get)
 	_ = w.SetLinger(0)
 	_ = w.Close()
-	if err := <-ended; err == nil {
+	if err := within.Receive(t, ended); err == nil {
 		t.Error("no error")
 	}
 }
@@ -99,10 +100,10 @@ func TestAClientThatSentAnotherRequestHasNotLeft(t *testing.T) {
 			w := dial(t, s.addr)
 			if ahead {
 				w.send(t, get+get)
-				<-began
+				within.Receive(t, began)
 			} else {
 				w.send(t, get)
-				<-began
+				within.Receive(t, began)
 				w.send(t, get)
 			}
 			_ = w.CloseWrite()
@@ -131,7 +132,7 @@ func TestAClientThatLeavesEndsAnAnswerThatStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = w.Close()
-	<-ended
+	within.Receive(t, ended)
 }
 
 func TestTheDeadlineEndsTheCall(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/h1"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -57,7 +58,7 @@ func TestWhatIsNoPlainRequestIsGivenBackWhole(t *testing.T) {
 			w := dial(t, s.addr)
 			w.send(t, get+text)
 			w.seen(t)
-			if g := <-s.given; string(g.Data) != text || g.HTTP2 != (name == "HTTP/2") {
+			if g := within.Receive(t, s.given); string(g.Data) != text || g.HTTP2 != (name == "HTTP/2") {
 				t.Errorf("%q was given back, HTTP/2 %v, want %q", g.Data, g.HTTP2, text)
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/h1"
 )
 
@@ -25,7 +26,7 @@ func TestShutdownClosesWhatIsIdleAndWaitsForTheRest(t *testing.T) {
 	idle.send(t, get)
 	idle.seen(t)
 	busy.send(t, "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
-	<-began
+	within.Receive(t, began)
 	done := make(chan struct{})
 	go func() { s.Shutdown(t.Context(), nil); close(done) }()
 	silent.closed(t)
@@ -40,7 +41,7 @@ func TestShutdownClosesWhatIsIdleAndWaitsForTheRest(t *testing.T) {
 		t.Error("the last answer does not say so")
 	}
 	busy.closed(t)
-	<-done
+	within.Receive(t, done)
 	late := dial(t, s.addr)
 	late.closed(t)
 }
@@ -61,13 +62,13 @@ func TestShutdownCutsOffWhatDoesNotEnd(t *testing.T) {
 	call, tunnel := dial(t, s.addr), dial(t, s.addr)
 	call.send(t, get)
 	tunnel.send(t, "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
-	<-began
-	<-began
+	within.Receive(t, began)
+	within.Receive(t, began)
 	limit, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	s.Shutdown(limit, cause)
 	for range 2 {
-		if got := <-causes; !errors.Is(got, cause) {
+		if got := within.Receive(t, causes); !errors.Is(got, cause) {
 			t.Errorf("cause %v, want %v", got, cause)
 		}
 	}
@@ -86,7 +87,7 @@ func TestShutdownDoesNotWaitForTunnels(t *testing.T) {
 	}}})
 	w := dial(t, s.addr)
 	w.send(t, "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
-	<-began
+	within.Receive(t, began)
 	s.Shutdown(t.Context(), nil)
 }
 

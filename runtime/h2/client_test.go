@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -62,7 +63,7 @@ func TestARequestIsSentAsItIs(t *testing.T) {
 	r.do(func() error { return r.fr.WriteSettings() })
 	r.headers(1, false, ":status", "200", "b", "1", "a", "2", "b", "3", "content-length", "2")
 	r.data(1, true, "ok")
-	o := <-out
+	o := within.Receive(t, out)
 	if o.err != nil {
 		t.Fatal(o.err)
 	}
@@ -101,7 +102,7 @@ func TestTheProofOfHowFarItCame(t *testing.T) {
 			r.do(func() error { return r.fr.WriteSettings() })
 			r.stream(1)
 			c.act(r)
-			o := <-out
+			o := within.Receive(t, out)
 			if o.err == nil {
 				t.Fatal("an answer")
 			}
@@ -175,7 +176,7 @@ func TestACancelledRequestIsResetAtOnce(t *testing.T) {
 		r.stream(1)
 		cancel()
 		r.wantReset(1, http2.ErrCodeCancel)
-		o := <-out
+		o := within.Receive(t, out)
 		if !errors.Is(o.err, cause) || h2.Evidence(o.err) != (invoke.Evidence{}) {
 			t.Errorf("%v, %+v", o.err, h2.Evidence(o.err))
 		}
@@ -194,7 +195,7 @@ func TestCancellingWhileTheAnswerStreams(t *testing.T) {
 	r.stream(1)
 	r.headers(1, false, ":status", "200")
 	r.data(1, false, "x")
-	o := <-out
+	o := within.Receive(t, out)
 	if o.err != nil {
 		t.Fatal(o.err)
 	}
@@ -214,7 +215,7 @@ func TestClosingAnAnswerTellsTheServer(t *testing.T) {
 	r.do(func() error { return r.fr.WriteSettings() })
 	r.stream(1)
 	r.headers(1, false, ":status", "200")
-	o := <-out
+	o := within.Receive(t, out)
 	_ = o.a.Body.Close()
 	_ = o.a.Body.Close()
 	r.wantReset(1, http2.ErrCodeCancel)
@@ -237,7 +238,7 @@ func TestInformationalAnswersComeInOrder(t *testing.T) {
 	r.headers(1, false, ":status", "102")
 	r.headers(1, false, ":status", "103", "link", "</a>")
 	r.headers(1, true, ":status", "204")
-	if o := <-out; o.err != nil || o.a.Status != 204 {
+	if o := within.Receive(t, out); o.err != nil || o.a.Status != 204 {
 		t.Errorf("%+v, %v", o.a, o.err)
 	}
 	if len(got) != 2 || got[0] != 102 || got[1] != 103 {
@@ -259,7 +260,7 @@ func TestTheBodyWaitsForContinue(t *testing.T) {
 		t.Errorf("%q, %v", data, ended)
 	}
 	r.headers(1, true, ":status", "200")
-	if o := <-out; o.err != nil {
+	if o := within.Receive(t, out); o.err != nil {
 		t.Error(o.err)
 	}
 }
@@ -273,7 +274,7 @@ func TestAnAnswerMayComeBeforeTheRequestHasEnded(t *testing.T) {
 	r.do(func() error { return r.fr.WriteSettings() })
 	r.stream(1)
 	r.headers(1, false, ":status", "200")
-	o := <-out
+	o := within.Receive(t, out)
 	if o.err != nil {
 		t.Fatal(o.err)
 	}
@@ -310,7 +311,7 @@ func TestAServerThatHasHeardEnoughStopsTheUpload(t *testing.T) {
 	r.stream(1)
 	r.headers(1, true, ":status", "413")
 	r.do(func() error { return r.fr.WriteRSTStream(1, http2.ErrCodeNo) })
-	o := <-out
+	o := within.Receive(t, out)
 	if o.err != nil || o.a.Status != 413 {
 		t.Fatalf("%+v, %v", o.a, o.err)
 	}
@@ -335,7 +336,7 @@ func TestABodyThatFailsGivesTheRequestUp(t *testing.T) {
 	r.do(func() error { return r.fr.WriteSettings() })
 	r.stream(1)
 	r.wantReset(1, http2.ErrCodeCancel)
-	o := <-out
+	o := within.Receive(t, out)
 	if be, ok := errors.AsType[*h2.BodyError](o.err); !ok || !errors.Is(be, boom) {
 		t.Errorf("%v", o.err)
 	}
@@ -357,18 +358,18 @@ func TestTheServersLimitOfStreamsIsKept(t *testing.T) {
 	third, giveUp := context.WithCancel(t.Context())
 	given := ask(third, cl, get("/3"))
 	giveUp()
-	if o := <-given; !errors.Is(o.err, context.Canceled) || !h2.Evidence(o.err).NotWritten {
+	if o := within.Receive(t, given); !errors.Is(o.err, context.Canceled) || !h2.Evidence(o.err).NotWritten {
 		t.Errorf("given up: %v", o.err)
 	}
 	r.headers(1, true, ":status", "200")
-	if o := <-first; o.err != nil {
+	if o := within.Receive(t, first); o.err != nil {
 		t.Error(o.err)
 	}
 	if head := r.lines(r.await("stream 3", func(f http2.Frame) bool { return f.Header().StreamID == 3 })); !strings.Contains(head, ":path: ") {
 		t.Errorf("%s", head)
 	}
 	r.headers(3, true, ":status", "200")
-	if o := <-second; o.err != nil {
+	if o := within.Receive(t, second); o.err != nil {
 		t.Error(o.err)
 	}
 	_ = ln.Close()
@@ -384,7 +385,7 @@ func TestAClientThatRetiresEndsWithItsLastExchange(t *testing.T) {
 		t.Error("it takes another")
 	}
 	r.headers(1, true, ":status", "200")
-	if o := <-out; o.err != nil {
+	if o := within.Receive(t, out); o.err != nil {
 		t.Error(o.err)
 	}
 	r.wantEnd()
@@ -411,7 +412,7 @@ func TestTheAnswerMayBeHadWhole(t *testing.T) {
 	_ = w.WriteData(1, false, []byte("message"))
 	_ = w.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: r.block("grpc-status", "0"), EndHeaders: true, EndStream: true})
 	_, _ = io.WriteString(server, all.String())
-	o := <-out
+	o := within.Receive(t, out)
 	if o.err != nil {
 		t.Fatal(o.err)
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -86,7 +87,7 @@ func fuzzServer(t *testing.T, in []byte) {
 	ended := make(chan struct{})
 	go func() { defer close(ended); srv.NewConn(far).Serve() }()
 	feed(near, append([]byte(http2.ClientPreface), in...))
-	<-ended
+	within.Receive(t, ended)
 }
 
 // wellFormed checks what the handler is given.
@@ -119,8 +120,8 @@ func fuzzClient(t *testing.T, in []byte) {
 			t.Errorf("status %d", a.Status)
 		}
 	}
-	<-fed
-	<-ended
+	within.Receive(t, fed)
+	within.Receive(t, ended)
 	if n := cl.Open(); n != 0 {
 		t.Errorf("%d exchanges are left", n)
 	}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -87,7 +88,7 @@ func TestOurClientAndGRPCsServer(t *testing.T) {
 	ln := listen(t)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(ln) }()
-	defer func() { srv.Stop(); <-done }()
+	defer func() { srv.Stop(); within.Receive(t, done) }()
 	cl := dial(t, ln.Addr().String())
 	check := func(message string) (*invoke.Answer, string) {
 		c := post(message)
@@ -133,7 +134,7 @@ func TestGRPCsClientGivesUpOnItsOwnTime(t *testing.T) {
 	if _, err := grpcClient(t, st.addr).Check(ctx, &healthpb.HealthCheckRequest{}); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("%v", err)
 	}
-	if err := <-ended; err == nil {
+	if err := within.Receive(t, ended); err == nil {
 		t.Error("no cause")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -113,7 +114,7 @@ func client(t testing.TB, nc net.Conn) *h2.Client {
 	cl := h2.NewClient(nc)
 	done := make(chan struct{})
 	go func() { defer close(done); cl.Run() }()
-	t.Cleanup(func() { cl.Close(); <-done })
+	t.Cleanup(func() { cl.Close(); within.Receive(t, done) })
 	return cl
 }
 
@@ -152,7 +153,7 @@ func stdServer(t testing.TB, h http.HandlerFunc) string {
 	srv := &http.Server{Handler: h, Protocols: &p}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(ln) }()
-	t.Cleanup(func() { _ = srv.Close(); <-done })
+	t.Cleanup(func() { _ = srv.Close(); within.Receive(t, done) })
 	return ln.Addr().String()
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -86,5 +87,5 @@ func TestOverTLS(t *testing.T) {
 		t.Errorf("%d bytes", len(got))
 	}
 	cl.Close()
-	<-done
+	within.Receive(t, done)
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/h2"
 )
 
@@ -81,7 +82,7 @@ func TestABodyMustBeAsLongAsItSays(t *testing.T) {
 		r.ping() // the handler runs
 		r.data(1, true, body)
 		r.wantReset(1, http2.ErrCodeProtocol)
-		if err := <-done; err == nil {
+		if err := within.Receive(t, done); err == nil {
 			t.Errorf("%d bytes for 5 are taken for a body", len(body))
 		}
 	}
@@ -255,7 +256,7 @@ func floodWith(t *testing.T, addr string, send func(r *raw) error) {
 	}()
 	r.wantGoAway(http2.ErrCodeEnhanceYourCalm)
 	_ = r.nc.Close()
-	<-written
+	within.Receive(t, written)
 }
 
 // A peer that asks and does not read must not make us keep the answers.
@@ -287,7 +288,7 @@ func TestAPeerThatDoesNotReadIsCutOff(t *testing.T) {
 		}
 		enough = err != nil
 	}
-	<-ended
+	within.Receive(t, ended)
 }
 
 func TestWhatIsNoHTTP2IsClosed(t *testing.T) {

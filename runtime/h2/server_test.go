@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -25,7 +26,7 @@ func TestFieldsKeepTheirOrderBothWays(t *testing.T) {
 	r.headers(1, true, ":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/x",
 		"z", "1", "a", "2", "z", "3", "a", "", "te", "trailers")
 	want := lines("z", "1", "a", "2", "z", "3", "a", "", "te", "trailers")
-	if fields := <-got; !equal(fields, want) {
+	if fields := within.Receive(t, got); !equal(fields, want) {
 		t.Errorf("the handler has %v, want %v", fields, want)
 	}
 	if head, want := r.lines(r.stream(1)), ":status: 201\nb: 1\nx-a: 2\nb: 3\ncontent-length: 2\n"; head != want {
@@ -181,7 +182,7 @@ func TestABodyNobodyReadsIsNotTaken(t *testing.T) {
 		return ok && w.StreamID == 1
 	})
 	r.data(1, true, "y")
-	if a, b := <-read, <-read; a+b != window+2 {
+	if a, b := within.Receive(t, read), within.Receive(t, read); a+b != window+2 {
 		t.Errorf("%d bytes were read", a+b)
 	}
 }
@@ -208,15 +209,15 @@ func TestTakingARequestBackEndsItsContextAtOnce(t *testing.T) {
 	})
 	r := rawClient(t, st.addr)
 	r.post(1)
-	<-began
+	within.Receive(t, began)
 	r.do(func() error { return r.fr.WriteRSTStream(1, http2.ErrCodeCancel) })
-	if err := <-ended; code(err) != http2.ErrCodeCancel {
+	if err := within.Receive(t, ended); code(err) != http2.ErrCodeCancel {
 		t.Errorf("reset: %v", err)
 	}
 	r.post(3)
-	<-began
+	within.Receive(t, began)
 	_ = r.nc.Close()
-	if err := <-ended; err == nil {
+	if err := within.Receive(t, ended); err == nil {
 		t.Error("the connection was lost without an error")
 	}
 }
@@ -367,9 +368,9 @@ func TestCloseEndsEverything(t *testing.T) {
 	})
 	r := rawClient(t, st.addr)
 	r.get(1, "/")
-	<-began
+	within.Receive(t, began)
 	st.each(func(sc *h2.ServerConn) { sc.Close(gone) })
-	if err := <-ended; !errors.Is(err, gone) {
+	if err := within.Receive(t, ended); !errors.Is(err, gone) {
 		t.Errorf("cause %v", err)
 	}
 	r.wantEnd()
@@ -400,6 +401,6 @@ func TestValuesReachTheHandler(t *testing.T) {
 		t.Errorf("%s", lines)
 	}
 	_ = r.nc.Close()
-	<-done
+	within.Receive(t, done)
 	_ = ln.Close()
 }

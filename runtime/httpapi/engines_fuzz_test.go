@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/tls/identity"
@@ -43,7 +44,7 @@ func openDoorOn(tb testing.TB, cfg httpapi.Config, ln net.Listener) {
 	go func() { ended <- s.Serve(ctx, ln) }()
 	tb.Cleanup(func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := within.Receive(tb, ended); err != nil {
 			tb.Error(err)
 		}
 	})

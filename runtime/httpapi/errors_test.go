@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -132,7 +133,7 @@ func TestAGRPCExchangeIsACallOfHTTP2(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	c := <-calls
+	c := within.Receive(t, calls)
 	if c.App != "app" || c.Path != "/pkg.Svc/Do" || c.Major != 2 || c.Fields.Get("x-bin") != "AA==" || c.Fields.Has("dapr-app-id") {
 		t.Errorf("%+v", c)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
@@ -31,7 +32,7 @@ func h2Client(t *testing.T, addr string) *h2.Client {
 	cl := h2.NewClient(nc)
 	ended := make(chan struct{})
 	go func() { defer close(ended); cl.Run() }()
-	t.Cleanup(func() { cl.Close(); <-ended })
+	t.Cleanup(func() { cl.Close(); within.Receive(t, ended) })
 	return cl
 }
 
@@ -201,13 +202,13 @@ func TestAnHTTP2ClientThatLeavesEndsTheCallAtOnce(t *testing.T) {
 	if _, err := overH2(ctx, h2Client(t, addr), &invoke.Call{Verb: "GET", Path: callX}); !errors.Is(err, context.Canceled) {
 		t.Errorf("reset: %v", err)
 	}
-	<-ended
+	within.Receive(t, ended)
 	cl := h2Client(t, addr)
 	go func() { <-began; cl.Close() }()
 	if _, err := overH2(t.Context(), cl, &invoke.Call{Verb: "GET", Path: callX}); err == nil {
 		t.Error("an answer on a closed connection")
 	}
-	<-ended
+	within.Receive(t, ended)
 }
 
 func TestTheTimeAnHTTP2ClientAllows(t *testing.T) {
@@ -284,17 +285,17 @@ func TestOpenHTTP2CallsEndBeforeTheDoor(t *testing.T) {
 		}
 		answered <- err
 	}()
-	<-began
+	within.Receive(t, began)
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); stop() }()
 	for cl.Usable() { // until the door has said that it goes
 		time.Sleep(time.Millisecond)
 	}
 	close(release)
-	if err := <-answered; err != nil {
+	if err := within.Receive(t, answered); err != nil {
 		t.Error(err)
 	}
-	<-stopped
+	within.Receive(t, stopped)
 }
 
 func TestRequestsAreCountedByEngine(t *testing.T) {
@@ -318,7 +319,7 @@ func TestRequestsAreCountedByEngine(t *testing.T) {
 	_, body := mustOverH2(t, cl, &invoke.Call{Verb: "GET", Path: strings.Replace(callX, "/app/", "/nobody/", 1), Fields: fieldsOf("user-agent", "test")})
 	mustOverH2(t, cl, &invoke.Call{Verb: "GET", Path: "/v1.0/healthz"})
 	cancel()
-	if err := <-ended; err != nil {
+	if err := within.Receive(t, ended); err != nil {
 		t.Error(err)
 	}
 	want := httpapi.Counts{HTTP2: 3}

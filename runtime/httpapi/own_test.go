@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -87,7 +88,7 @@ func TestShutdownIsStop(t *testing.T) {
 		if resp, _ := ask(t, addr, get("POST", "/v1.0/shutdown", c.lines...)); resp.StatusCode != 204 {
 			t.Errorf("%d", resp.StatusCode)
 		}
-		if now := <-asked; now != c.now {
+		if now := within.Receive(t, asked); now != c.now {
 			t.Errorf("%q: now %v", c.lines, now)
 		}
 	}

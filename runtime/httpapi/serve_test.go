@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -44,7 +45,7 @@ func TestStoppingLetsOpenRequestsEnd(t *testing.T) {
 			}
 			got <- err
 		}()
-		<-began
+		within.Receive(t, began)
 		stopped := make(chan struct{})
 		go func() { stop(); close(stopped) }()
 		for { // until new connections are refused
@@ -56,10 +57,10 @@ func TestStoppingLetsOpenRequestsEnd(t *testing.T) {
 			runtime.Gosched()
 		}
 		close(end)
-		if err := <-got; err != nil {
+		if err := within.Receive(t, got); err != nil {
 			t.Errorf("HTTP/%d: %v", major, err)
 		}
-		<-stopped
+		within.Receive(t, stopped)
 	}
 }
 
@@ -77,7 +78,7 @@ func TestStoppingCutsOffWhatDoesNotEnd(t *testing.T) {
 	})}, ln)
 	w := dial(t, ln.Addr().String())
 	w.send(t, get("GET", callX))
-	<-began
+	within.Receive(t, began)
 	stop()
 	if rest, _ := io.ReadAll(w.r); strings.Contains(string(rest), "200 OK") {
 		t.Errorf("%q", rest)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -59,7 +60,7 @@ func TestBothBodiesStreamAtTheSameTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := <-calls
+		c := within.Receive(t, calls)
 		if c.Major != major || c.Length != -1 {
 			t.Errorf("call: HTTP/%d length %d, want %d and -1", c.Major, c.Length, major)
 		}
@@ -410,7 +411,7 @@ func TestTheClientsTimeoutIsTheCallsDeadline(t *testing.T) {
 		return reflectCall(ctx, c)
 	})})
 	_, body := ask(t, addr, get("GET", callX, "pillion-timeout: 30s"))
-	if d := <-left; d < 25*time.Second || d > 30*time.Second {
+	if d := within.Receive(t, left); d < 25*time.Second || d > 30*time.Second {
 		t.Errorf("time left %v, want about 30s", d)
 	}
 	if reflected(t, body).Fields.Has("pillion-timeout") {
@@ -421,7 +422,7 @@ func TestTheClientsTimeoutIsTheCallsDeadline(t *testing.T) {
 		t.Errorf("bad duration: %d %s", resp.StatusCode, body)
 	}
 	_, _ = ask(t, addr, get("POST", callX, "Content-Type: application/grpc", "grpc-timeout: 20S", "dapr-app-id: app"))
-	if d := <-left; d < 15*time.Second || d > 20*time.Second {
+	if d := within.Receive(t, left); d < 15*time.Second || d > 20*time.Second {
 		t.Errorf("gRPC time left %v, want about 20s", d)
 	}
 }

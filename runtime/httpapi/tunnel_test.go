@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -53,7 +54,7 @@ func TestUpgradesAreTunnelledWithHalfClose(t *testing.T) {
 	if resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "websocket" || resp.Header.Get("Sec-WebSocket-Accept") != "x" || resp.Header.Get("Injected") != "" {
 		t.Fatalf("%d %v", resp.StatusCode, resp.Header)
 	}
-	app := <-ends
+	app := within.Receive(t, ends)
 	defer func() { _ = app.Close() }()
 	_ = app.SetDeadline(time.Now().Add(patience))
 	got := make([]byte, len("\n early\r"))
@@ -135,7 +136,7 @@ func TestStoppingEndsTunnels(t *testing.T) {
 	if _, err := http.ReadResponse(w.r, nil); err != nil {
 		t.Fatal(err)
 	}
-	app := <-ends
+	app := within.Receive(t, ends)
 	stop()
 	_ = app.SetDeadline(time.Now().Add(patience))
 	if _, err := app.Read(make([]byte, 1)); err == nil {

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
@@ -142,7 +143,7 @@ func TestARequestLeftBehindIsNotRoots(t *testing.T) {
 	})})
 	first := dial(t, addr) // the only connection the door takes
 	first.send(t, get("GET", "/v1.0/invoke/app/method/hold", "Connection: close"))
-	<-reached
+	within.Receive(t, reached)
 	second := dial(t, addr)
 	second.send(t, get("POST", "/v1.0/invoke/app/method/forged"))
 	_ = second.Close() // before anybody could look whose it is

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/rundir"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/instance"
 )
 
@@ -131,7 +132,7 @@ func TestStopTellsEachStepAndHowItEnded(t *testing.T) {
 		how, err := c.Stop(t.Context(), false)
 		done <- result{how, err}
 	}()
-	if now := <-x.asked; now {
+	if now := within.Receive(t, x.asked); now {
 		t.Error("a graceful stop asked for one at once")
 	}
 	step := func(calls int, e instance.Ending) {
@@ -153,7 +154,7 @@ func TestStopTellsEachStepAndHowItEnded(t *testing.T) {
 	default:
 	}
 	x.end()
-	r := <-done
+	r := within.Receive(t, done)
 	if r.err != nil || r.Calls != 2 || r.Exit != "exit 0" || len(r.Killed) != 0 || r.Took <= 0 {
 		t.Errorf("Stop = %+v, %v, want 2 calls finished, exit 0", r.Ended, r.err)
 	}
@@ -190,8 +191,8 @@ func TestTwoMayAskToStop(t *testing.T) {
 			}
 		})
 	}
-	<-x.asked
-	<-x.asked
+	within.Receive(t, x.asked)
+	within.Receive(t, x.asked)
 	x.set(0, instance.Ending{Phase: instance.Over, Exit: "exit 0"})
 	x.end()
 	both.Wait()
@@ -229,11 +230,11 @@ func TestStopWaitsForTheSocketOfOneThatStarts(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- instance.Serve(ctx, r, &app{entry: r.Entry}) }()
-	if err := <-got; err != nil {
+	if err := within.Receive(t, got); err != nil {
 		t.Errorf("Status = %v", err)
 	}
 	cancel()
-	if err := <-served; err != nil {
+	if err := within.Receive(t, served); err != nil {
 		t.Error(err)
 	}
 }

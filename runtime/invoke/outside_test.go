@@ -11,6 +11,7 @@ import (
 
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
@@ -75,7 +76,7 @@ func TestCallsOutOfTheMeshPassTheSameStages(t *testing.T) {
 			t.Errorf("%s: %+v, %d stages", given, answer, staged)
 		}
 		_ = answer.Body.Close()
-		if r := <-tap.records; r.Target.Given != given || r.Status != 200 || r.RequestSize != 4 || !closed {
+		if r := within.Receive(t, tap.records); r.Target.Given != given || r.Status != 200 || r.RequestSize != 4 || !closed {
 			t.Errorf("%s: %+v, body closed %v", given, r, closed)
 		}
 	}

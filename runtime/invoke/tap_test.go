@@ -8,6 +8,7 @@ import (
 
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
@@ -42,7 +43,7 @@ func TestATapSeesCallsAndTheirFirstBytes(t *testing.T) {
 	_, _ = io.ReadAll(answer.Body)
 	_ = answer.Body.Close()
 	_ = answer.Body.Close() // seen once
-	r := <-tap.records
+	r := within.Receive(t, tap.records)
 	if r.Side != invoke.AtCaller || r.Verb != "POST" || r.Path != "/x" || r.Status != 201 || r.Attempts != 2 || r.Instance != answer.Instance ||
 		string(r.RequestBody) != "requ" || r.RequestSize != 7 || string(r.AnswerBody) != "the " || r.AnswerSize != 10 ||
 		r.Caller != "spiffe://public/ns/default/caller" || r.Err != nil {
@@ -54,7 +55,7 @@ func TestATapSeesCallsAndTheirFirstBytes(t *testing.T) {
 	c := call("")
 	c.Target.Namespace = "other"
 	_, _ = i.Serve(t.Context(), c)
-	if r := <-tap.records; r.Err == nil || r.Err.Reason != apperr.NamespaceDenied || r.Status != 0 {
+	if r := within.Receive(t, tap.records); r.Err == nil || r.Err.Reason != apperr.NamespaceDenied || r.Status != 0 {
 		t.Errorf("a failed call: %+v", r)
 	}
 	tap.limit = -1
@@ -113,10 +114,10 @@ func TestReadersComeAndGo(t *testing.T) {
 	if len(little.records) != 2 || len(much.records) != 2 || len(none.records) != 0 {
 		t.Fatalf("%d, %d and %d records", len(little.records), len(much.records), len(none.records))
 	}
-	if r := <-little.records; string(r.RequestBody) != "re" || r.RequestSize != 7 {
+	if r := within.Receive(t, little.records); string(r.RequestBody) != "re" || r.RequestSize != 7 {
 		t.Errorf("alone: %q of %d", r.RequestBody, r.RequestSize)
 	}
-	if r := <-little.records; string(r.RequestBody) != "reque" || r != <-much.records {
+	if r := within.Receive(t, little.records); string(r.RequestBody) != "reque" || r != within.Receive(t, much.records) {
 		t.Errorf("with another: %q", r.RequestBody)
 	}
 }
@@ -150,7 +151,7 @@ func TestABodyTakenWholeIsSeenOnce(t *testing.T) {
 		}
 		take(answer.Body)
 		_ = answer.Body.Close()
-		r := <-tap.records
+		r := within.Receive(t, tap.records)
 		if string(r.RequestBody) != "request" || r.RequestSize != 7 || string(r.AnswerBody) != "answer" || r.AnswerSize != 6 {
 			t.Errorf("%s: %q %d, %q %d", name, r.RequestBody, r.RequestSize, r.AnswerBody, r.AnswerSize)
 		}
@@ -168,7 +169,7 @@ func TestATunnelIsSeenInBothDirections(t *testing.T) {
 	_, _ = io.WriteString(answer.Upgraded, "client")
 	_, _ = io.ReadAll(answer.Body)
 	_ = answer.Body.Close()
-	r := <-tap.records
+	r := within.Receive(t, tap.records)
 	if got.String() != "client" || string(r.RequestBody) != "cli" || r.RequestSize != 6 || string(r.AnswerBody) != "ser" || r.AnswerSize != 6 {
 		t.Errorf("%q, %+v", got.String(), r)
 	}

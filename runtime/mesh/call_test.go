@@ -64,7 +64,7 @@ func TestACallArrivesAsItWasSent(t *testing.T) {
 		invoke.Target{App: "callee", Namespace: "default", Given: "callee"},
 		-1, true,
 	}
-	if diff := cmp.Diff(want, <-got); diff != "" {
+	if diff := cmp.Diff(want, within(t, "what the app got", got)); diff != "" {
 		t.Errorf("the call (-want +got):\n%s", diff)
 	}
 	if a.Body.Trailers() != nil {
@@ -163,7 +163,7 @@ func TestABodyThatWaitsForContinueIsNotReadBeforeItIsWanted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := <-reads; n != 0 {
+		if n := within(t, "how often it was read", reads); n != 0 {
 			t.Errorf("read %d times before it was wanted", n)
 		}
 		if want && string(got) != "big" || !want && body.reads.Load() != 0 {
@@ -210,7 +210,7 @@ func TestTheTimeLeftCrossesAsADuration(t *testing.T) {
 	})
 	tr := w.transport()
 	w.roundTrip(tr, s.at, get())
-	if got := <-left; got != 0 {
+	if got := within(t, "the time left", left); got != 0 {
 		t.Errorf("%v left without a deadline", got)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -220,7 +220,7 @@ func TestTheTimeLeftCrossesAsADuration(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = a.Body.Close()
-	if got := <-left; got > time.Hour || got < time.Hour-time.Minute {
+	if got := within(t, "the time left", left); got > time.Hour || got < time.Hour-time.Minute {
 		t.Errorf("%v left of an hour", got)
 	}
 }

@@ -396,7 +396,7 @@ func TestTheThousandAndFirstCallGetsASecondLink(t *testing.T) {
 	until(t, "all calls are there", func() bool { return s.Inflight() == n })
 	close(release)
 	for range n {
-		if err := <-errs; err != nil {
+		if err := within(t, "the end of a stream", errs); err != nil {
 			t.Error(err)
 		}
 	}

@@ -94,7 +94,7 @@ func TestALargeBodyIsNoWhole(t *testing.T) {
 	if got := w.roundTrip(w.transport(), s.at, c); got != string(pattern(300<<10, 3)) {
 		t.Errorf("%d bytes came back", len(got))
 	}
-	if <-whole {
+	if within(t, "whether it came whole", whole) {
 		t.Error("more than a window was there at once")
 	}
 }
@@ -115,7 +115,7 @@ func TestASmallCallIsOneRecordEachWay(t *testing.T) {
 		_, _ = io.Copy(io.Discard, s)
 	})
 	w.roundTrip(w.transport(), at, call("the body"))
-	got := <-first
+	got := within(t, "the first call", first)
 	if want := frame(22|theEnd, 1, "the body"); !bytes.HasSuffix(got, want) || got[3] != 2 {
 		t.Errorf("the first record is %q", got)
 	}

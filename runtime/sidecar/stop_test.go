@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/sidecar"
 )
@@ -87,7 +88,7 @@ func TestACallInFlightHasItsAnswerBeforeTheAppIsToldToEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = answer.Body.Close()
-	if got := <-answered; got != "200 OK held" {
+	if got := within.Receive(t, answered); got != "200 OK held" {
 		t.Errorf("the call was answered %q", got)
 	}
 	if exit := r.end(); exit != 0 || !strings.Contains(r.output(), "SIGTERM") {

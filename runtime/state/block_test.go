@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pillion-dev/pillion/internal/daprerr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/state"
 	"github.com/pillion-dev/pillion/runtime/state/memory"
 )
@@ -357,7 +358,7 @@ func TestACallFinishesOnTheStoreItBeganWith(t *testing.T) {
 		}
 		read <- string(item.Value)
 	}()
-	<-old.began
+	within.Receive(t, old.began)
 	replaced := make(chan error, 1)
 	go func() { replaced <- b.Mount(state.Component{Name: "s", Type: "new", Store: memory.New(nil)}) }()
 	for b.Stores()[0].Type != "new" { // the new one is used from here on
@@ -376,13 +377,13 @@ func TestACallFinishesOnTheStoreItBeganWith(t *testing.T) {
 	default:
 	}
 	close(old.goOn)
-	if got := <-read; got != "old" {
+	if got := within.Receive(t, read); got != "old" {
 		t.Errorf("the call under way read %q, want old", got)
 	}
-	if err := <-replaced; err != nil {
+	if err := within.Receive(t, replaced); err != nil {
 		t.Error(err)
 	}
-	<-old.closed
+	within.Receive(t, old.closed)
 }
 
 func TestStoresAreTold(t *testing.T) {

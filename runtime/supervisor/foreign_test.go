@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 // A process that has become another user's cannot be killed: it is named and
@@ -55,7 +57,7 @@ func TestWhatCannotBeKilledIsNamed(t *testing.T) {
 	if got := pt.said(t, "ended"); !strings.HasSuffix(got, "false") {
 		t.Errorf("ended %s: the guard is not what was lost", got)
 	}
-	<-pt.done
+	within.Receive(t, pt.done)
 	if gone(app) {
 		t.Error("the app is gone: this test did not test what it should")
 	}

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 )
 
@@ -60,7 +61,7 @@ func TestNothingIsLeftWhenTheGuardIsKilled(t *testing.T) {
 	if got, want := pt.said(t, "ended"), "exit 137 (SIGKILL) true"; got != want {
 		t.Errorf("ended %s, want %s", got, want)
 	}
-	<-pt.done
+	within.Receive(t, pt.done)
 	if left := marked(pt.mark); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
@@ -73,7 +74,7 @@ func TestKillNamesWhomItKilled(t *testing.T) {
 	if err := p.Terminate(); err != nil {
 		t.Fatal(err)
 	}
-	<-p.Ended()
+	within.Receive(t, p.Ended())
 	if err := p.Kill(); err != nil {
 		t.Fatalf("Kill: %v", err)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 )
 
@@ -201,7 +202,7 @@ func playing(t *testing.T, role string, prepare func(*exec.Cmd), args ...string)
 	go func() { defer close(pt.done); _ = pt.cmd.Wait() }()
 	t.Cleanup(func() {
 		_ = pt.cmd.Process.Kill()
-		<-pt.done
+		within.Receive(t, pt.done)
 		eventually(t, "nobody is left of "+pt.mark, func() bool { return len(marked(pt.mark)) == 0 })
 	})
 	return pt

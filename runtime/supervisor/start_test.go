@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 )
 
@@ -114,7 +115,7 @@ func TestAStartThatIsCancelledLeavesNothing(t *testing.T) {
 		p, err := supervisor.Start(ctx, supervisor.Spec{
 			Command: []string{"sleep", "1000"}, Env: append(os.Environ(), markVar+"="+m),
 		})
-		<-at
+		within.Receive(t, at)
 		switch {
 		case err == nil:
 			_ = p.Kill()

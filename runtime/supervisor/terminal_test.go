@@ -12,6 +12,8 @@ import (
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 // A screen is a user's terminal, with a part playing in front of it.
@@ -59,9 +61,9 @@ func onScreen(t *testing.T, role string, fds []int, args ...string) *screen {
 	go func() { defer close(read); _, _ = io.Copy(&s.shown, master) }()
 	t.Cleanup(func() {
 		_ = s.cmd.Process.Kill()
-		<-s.done
+		within.Receive(t, s.done)
 		_ = tty.Close()
-		<-read // the last slave is closed: the copy ends
+		within.Receive(t, read) // the last slave is closed: the copy ends
 		_ = master.Close()
 	})
 	return s
@@ -111,7 +113,7 @@ func TestTheAppHasATerminalLikeOurs(t *testing.T) {
 	s := onScreen(t, "parent", all, "sh", "-c",
 		`test -t 0 && test -t 1 && test -t 2 && echo three; stty size; stty -a | tr '\n' ' '; ps -o stat= -p $$; echo end >/dev/tty`)
 	s.said(t, "ended")
-	<-s.done
+	within.Receive(t, s.done)
 	s.shows(t, "three\r\n33 101\r\n")
 	s.shows(t, " isig icanon iexten echo ")
 	s.shows(t, "end\r\n")
@@ -126,7 +128,7 @@ func TestTheSizeFollows(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.shows(t, "12 34\r\n")
-	<-s.done
+	within.Receive(t, s.done)
 }
 
 func TestTheScreenGetsWhatTheAppWrote(t *testing.T) {
@@ -135,7 +137,7 @@ func TestTheScreenGetsWhatTheAppWrote(t *testing.T) {
 	direct := onDirect(t, script)
 	s := onScreen(t, "parent", all, "sh", "-c", script)
 	s.said(t, "ended")
-	<-s.done
+	within.Receive(t, s.done)
 	eventually(t, "the screen shows the same bytes as without us", func() bool { return s.shown.String() == direct })
 	s.isAsBefore(t)
 }
@@ -168,7 +170,7 @@ func TestAnAppThatDrawsForItselfIsNotCorrected(t *testing.T) {
 	s.shows(t, "1\n2\n3")
 	write(t, seen, "", 0o600)
 	s.said(t, "ended")
-	<-s.done
+	within.Receive(t, s.done)
 	s.shows(t, "1\n2\n3\r\n4\r\n")
 	s.isAsBefore(t)
 }
@@ -183,7 +185,7 @@ func TestCtrlCIsOursAndIsSeen(t *testing.T) {
 	if got := s.said(t, "ended"); !strings.HasPrefix(got, "exit 3 ") {
 		t.Errorf("ended %s, want exit 3", got)
 	}
-	<-s.done
+	within.Receive(t, s.done)
 	s.shows(t, "^C\r\n") // the shell says besides that its child was terminated
 	s.shows(t, "bye\r\n")
 	s.isAsBefore(t)
@@ -199,7 +201,7 @@ func TestASecondKeyKillsAnAppThatDoesNotListen(t *testing.T) {
 	if got := s.said(t, "ended"); !strings.HasPrefix(got, "exit 137 ") {
 		t.Errorf("ended %s, want exit 137", got)
 	}
-	<-s.done
+	within.Receive(t, s.done)
 	s.isAsBefore(t)
 }
 
@@ -212,7 +214,7 @@ func TestCtrlCIsTheAppsWhenItTakesKeysItself(t *testing.T) {
 	if got := s.said(t, "ended"); !strings.HasPrefix(got, "exit 0 ") {
 		t.Errorf("ended %s, want exit 0", got)
 	}
-	<-s.done
+	within.Receive(t, s.done)
 	s.isAsBefore(t)
 }
 
@@ -226,7 +228,7 @@ func TestAKeyWithAnotherMeaningIsTheApps(t *testing.T) {
 	s.shows(t, "next")
 	s.keys(t, "\x07")
 	s.shows(t, "interrupted")
-	<-s.done
+	within.Receive(t, s.done)
 }
 
 func TestTypedLinesArrive(t *testing.T) {
@@ -239,7 +241,7 @@ func TestTypedLinesArrive(t *testing.T) {
 	s.shows(t, "<y>\r\n")
 	s.keys(t, "\x04") // Ctrl-D
 	s.shows(t, "end\r\n")
-	<-s.done
+	within.Receive(t, s.done)
 	s.isAsBefore(t)
 }
 
@@ -252,7 +254,7 @@ func TestAnAppThatReadsNothingDoesNotTakeOurKeysAway(t *testing.T) {
 	}
 	s.keys(t, "\x03")
 	s.said(t, "key")
-	<-s.done
+	within.Receive(t, s.done)
 }
 
 func TestTheTerminalIsGivenBackWhenPillionIsKilled(t *testing.T) {
@@ -261,7 +263,7 @@ func TestTheTerminalIsGivenBackWhenPillionIsKilled(t *testing.T) {
 	s.shows(t, "ready")
 	eventually(t, "the terminal is raw", func() bool { return s.isRaw(t) })
 	_ = s.cmd.Process.Kill()
-	<-s.done
+	within.Receive(t, s.done)
 	s.isAsBefore(t)
 	eventually(t, "nobody is left", func() bool { return len(marked(s.mark)) == 0 })
 }
@@ -274,7 +276,7 @@ func TestTheTerminalIsGivenBackWhenTheGuardIsKilled(t *testing.T) {
 	eventually(t, "the terminal is raw", func() bool { return s.isRaw(t) })
 	_ = syscall.Kill(guard, syscall.SIGKILL)
 	s.said(t, "ended")
-	<-s.done
+	within.Receive(t, s.done)
 	s.isAsBefore(t)
 }
 
@@ -293,7 +295,7 @@ func TestARedirectedOutputHasItsOwnPipe(t *testing.T) {
 	s.keys(t, "\x03")
 	s.said(t, "signal")
 	s.said(t, "ended")
-	<-s.done
+	within.Receive(t, s.done)
 	s.isAsBefore(t)
 }
 
@@ -306,7 +308,7 @@ func TestInputFromElsewhereLeavesTheTerminalAlone(t *testing.T) {
 	}
 	s.keys(t, "\x03")
 	s.said(t, "signal")
-	<-s.done
+	within.Receive(t, s.done)
 	s.isAsBefore(t)
 }
 
@@ -318,7 +320,7 @@ func TestLeftoversSpeakAfterTheFirstProcessHasEnded(t *testing.T) {
 	s.shows(t, "ready")
 	s.keys(t, "\x03")
 	s.said(t, "ended")
-	<-s.done
+	within.Receive(t, s.done)
 	s.shows(t, "closed\r\n")
 }
 
@@ -347,7 +349,7 @@ func TestCtrlZSuspendsEverything(t *testing.T) {
 	s.shows(t, "<awake>")
 	s.keys(t, "\x03")
 	s.said(t, "ended")
-	<-s.done
+	within.Receive(t, s.done)
 	s.isAsBefore(t)
 }
 
@@ -381,6 +383,6 @@ func TestAJobInTheBackgroundLeavesTheTerminalAlone(t *testing.T) {
 	eventually(t, "the terminal is raw", func() bool { return s.isRaw(t) })
 	s.keys(t, "\x03")
 	s.said(t, "ended")
-	<-s.done
+	within.Receive(t, s.done)
 	s.isAsBefore(t)
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/tls/ca"
 )
 
@@ -90,7 +91,7 @@ func TestKilledMakersLeaveNothingBroken(t *testing.T) {
 			}
 		}
 		_ = cmd.Process.Kill()
-		if err := <-ended; err == nil {
+		if err := within.Receive(t, ended); err == nil {
 			t.Log("the maker was faster than the kill")
 		}
 		ensure(t, dir, ca.Options{})

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/tls/ca"
 	"github.com/pillion-dev/pillion/tls/identity"
 	"github.com/pillion-dev/pillion/tls/mtls"
@@ -133,7 +134,7 @@ func webServer(t *testing.T) string {
 		_, _ = io.Copy(io.Discard, conn)
 		_ = conn.Close()
 	}()
-	t.Cleanup(func() { _ = ln.Close(); <-done })
+	t.Cleanup(func() { _ = ln.Close(); within.Receive(t, done) })
 	return ln.Addr().String()
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/tls/ca"
 	"github.com/pillion-dev/pillion/tls/identity"
 	"github.com/pillion-dev/pillion/tls/mtls"
@@ -27,7 +28,7 @@ func TestBothSidesKnowEachOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := <-p.met; got != caller.ID() {
+	if got := within.Receive(t, p.met); got != caller.ID() {
 		t.Errorf("the callee met %s, want %s", got, caller.ID())
 	}
 	if got, err := mtls.PeerID(cs); err != nil || got != callee.ID() {
@@ -128,7 +129,7 @@ func TestServerShowsNoCertificateToTheUninitiated(t *testing.T) {
 		if err == nil || seen != 0 {
 			t.Errorf("%s: error %v, %d certificates seen, want an error and none", name, err, seen)
 		}
-		if err := <-p.errors; err == nil {
+		if err := within.Receive(t, p.errors); err == nil {
 			t.Errorf("%s: refused without a reason", name)
 		}
 	}
@@ -158,7 +159,7 @@ func TestCallerTalksToTheWantedAppOnly(t *testing.T) {
 			t.Errorf("%s: %q does not name both", name, e.Error())
 		}
 		// Our certificate is for the right peer only.
-		if err := <-p.errors; !strings.Contains(err.Error(), "bad certificate") {
+		if err := within.Receive(t, p.errors); !strings.Contains(err.Error(), "bad certificate") {
 			t.Errorf("%s: the server's side says %v", name, err)
 		}
 	}
@@ -221,7 +222,7 @@ func TestLeafWithoutAnAppIsNobody(t *testing.T) {
 		if _, err := call(t.Context(), p.addr, cfg); err == nil {
 			t.Errorf("%s: was served", name)
 		}
-		if err := <-p.errors; !apperr.Is(err, apperr.PeerNotTrusted) {
+		if err := within.Receive(t, p.errors); !apperr.Is(err, apperr.PeerNotTrusted) {
 			t.Errorf("%s: the server's side says %v, want PEER_NOT_TRUSTED", name, err)
 		}
 	}
@@ -258,7 +259,7 @@ func TestServerRefusesAnExpiredCaller(t *testing.T) {
 	if e == nil || e.Reason != apperr.PeerNotTrusted || e.Reached != apperr.ReachedNo || !strings.Contains(e.Error(), "clock") {
 		t.Errorf("the caller says %+v, want that it was refused, not reached, and the clocks", e)
 	}
-	if err := <-p.errors; !apperr.Is(err, apperr.CertNotValid) || !strings.Contains(err.Error(), "expired") {
+	if err := within.Receive(t, p.errors); !apperr.Is(err, apperr.CertNotValid) || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("the callee says %v, want that the certificate has expired", err)
 	}
 }

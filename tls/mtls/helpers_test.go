@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/tls/ca"
 	"github.com/pillion-dev/pillion/tls/identity"
 	"github.com/pillion-dev/pillion/tls/mtls"
@@ -83,7 +84,7 @@ func listen(t *testing.T, cfg *tls.Config) *peer {
 	}()
 	t.Cleanup(func() {
 		_ = ln.Close()
-		<-done
+		within.Receive(t, done)
 	})
 	return p
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/tls/ca"
 	"github.com/pillion-dev/pillion/tls/mtls"
 	"github.com/pillion-dev/pillion/tls/sentry"
@@ -46,8 +47,8 @@ func TestRotationUnderLoad(t *testing.T) {
 		})
 	}
 	for range 2 {
-		<-caller.Changed()
-		<-callee.Changed()
+		within.Receive(t, caller.Changed())
+		within.Receive(t, callee.Changed())
 	}
 	cancel()
 	running.Wait()

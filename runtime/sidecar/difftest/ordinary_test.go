@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 // The same through ordinary programs: apps and clients of the standard library.
@@ -191,5 +193,5 @@ func TestAClientThatGivesUpIsMissedByTheApp(t *testing.T) {
 	if answer, err := p.client().Do(r); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v (%v), want the cancellation", answer, err)
 	}
-	<-missed
+	within.Receive(t, missed)
 }

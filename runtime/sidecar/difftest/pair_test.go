@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/pillion-dev/pillion/internal/rundir"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/config"
 )
 
@@ -87,7 +88,7 @@ func newHTTPPair(t *testing.T, h http.Handler) *pair {
 	}()
 	t.Cleanup(func() {
 		_ = srv.Close() // whatever is left
-		<-served
+		within.Receive(t, served)
 	})
 	w := newWorld(t)
 	w.start(config.Sidecar{AppID: callee, AppPort: uint16(ln.Addr().(*net.TCPAddr).Port)})

@@ -18,6 +18,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 // A wire is an HTTP/2 connection frame by frame.
@@ -66,7 +68,7 @@ func newWire(t *testing.T, address string) *wire {
 	w.check(w.framer.WriteSettings())
 	done := make(chan struct{})
 	go func() { defer close(done); w.read() }()
-	t.Cleanup(func() { _ = conn.Close(); <-done })
+	t.Cleanup(func() { _ = conn.Close(); within.Receive(t, done) })
 	return w
 }
 

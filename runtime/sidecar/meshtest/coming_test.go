@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 func TestAKilledPeerIsGoneAtTheNextCall(t *testing.T) {
@@ -59,7 +61,7 @@ func TestACallerWaitsForAnAppItKnows(t *testing.T) {
 	answer := make(chan response, 1)
 	go func() { answer <- door.call("POST", "/v1.0/invoke/orders/method/a", "early", strings.NewReader("x")) }()
 	m.app("orders")
-	if r := <-answer; !r.ok() {
+	if r := within.Receive(t, answer); !r.ok() {
 		t.Errorf("a call made before its callee had started: %v", r)
 	}
 	if got := m.recorded()["early"]; len(got) != 1 {
@@ -90,7 +92,7 @@ func TestCallsAreHeldWhileAnAppStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range calls {
-		if r := <-answers; !r.ok() {
+		if r := within.Receive(t, answers); !r.ok() {
 			t.Errorf("a held call: %v", r)
 		}
 	}

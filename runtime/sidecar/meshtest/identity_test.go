@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 // Who calls is told by its certificate, whatever it says of itself.
@@ -111,7 +113,7 @@ func TestAnAppGetsNoMoreCallsAtOnceThanItTakes(t *testing.T) {
 	}
 	var seen int64
 	for range 2 * calls {
-		r := <-answers
+		r := within.Receive(t, answers)
 		if !r.ok() {
 			t.Errorf("a call: %v", r)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/porttest"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/scripts/internal/grpcload"
 	"github.com/pillion-dev/pillion/scripts/internal/smallapp"
 )
@@ -27,7 +28,7 @@ func app(t *testing.T) string {
 	go func() { ended <- smallapp.Serve(ctx, ln) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := within.Receive(t, ended); err != nil {
 			t.Error(err)
 		}
 	})
@@ -91,7 +92,7 @@ func TestALostConnectionIsReplaced(t *testing.T) {
 	go func() { ended <- srv.Serve(ln) }()
 	t.Cleanup(func() {
 		_ = srv.Close()
-		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		if err := within.Receive(t, ended); !errors.Is(err, http.ErrServerClosed) {
 			t.Error(err)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/scripts/internal/smallapp"
 )
 
@@ -23,7 +24,7 @@ func start(t *testing.T) string {
 	go func() { ended <- smallapp.Serve(ctx, ln) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-ended; err != nil {
+		if err := within.Receive(t, ended); err != nil {
 			t.Error(err)
 		}
 	})
