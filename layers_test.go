@@ -16,6 +16,7 @@ const module = "github.com/pillion-dev/pillion/"
 // layers are the packages from the ground up: a package imports only what
 // stands in a layer below its own, never its neighbours. The first match wins.
 var layers = [][]string{
+	{"internal/rpcstatus"},
 	{"internal/apperr", "internal/daprerr", "internal/atomicfile", "internal/filelock", "internal/lifecycle", "tls/identity", "runtime/supervisor/guard"},
 	{"internal/rundir", "internal/*"},
 	{"discovery", "logs", "runtime/config", "runtime/filewatch", "tls/ca"},
@@ -23,8 +24,8 @@ var layers = [][]string{
 	{"tls/sentry"},
 	{"tls/mtls"},
 	{"runtime/invoke", "runtime/state", "runtime/supervisor", "runtime/instance"},
-	{"runtime/h1", "runtime/h2"},
-	{"runtime/mesh", "runtime/app", "runtime/access", "runtime/external"},
+	{"runtime/h1", "runtime/h2", "runtime/rpc"},
+	{"runtime/callback", "runtime/mesh", "runtime/app", "runtime/access", "runtime/external"},
 	{"runtime/httpapi", "runtime/grpcapi", "discovery/*", "runtime/state/*", "runtime/kubernetes"},
 	{"runtime/sidecar"},
 	{"cmd/internal/ui"},

@@ -167,6 +167,10 @@ type Call struct {
 	// fails, set by the stage that traces; an Answer has it among its fields.
 	// Empty: nobody traces.
 	Trace string
+	// RPC is set on a call that Dapr's InvokeService made. An app that speaks
+	// gRPC answers such a call as gRPC does: the message, the status and the
+	// trailers are its own. Any other call gets an HTTP answer of every app.
+	RPC *RPC
 }
 
 // EmptyPhrase is the Phrase of an Answer that came with an empty one. No other

@@ -16,6 +16,8 @@ import (
 const (
 	flagExpect = 1 << iota
 	flagOnly
+	flagRPC      // what it says follows the fields
+	flagExtended // its caller said something about HTTP
 )
 
 // maxTimeLeft keeps a time left within what time.Duration holds.
@@ -41,6 +43,12 @@ func (h callHead) append(b []byte) []byte {
 	if c.Only {
 		flags |= flagOnly
 	}
+	if c.RPC != nil {
+		flags |= flagRPC
+		if c.RPC.Extended {
+			flags |= flagExtended
+		}
+	}
 	b = binary.AppendUvarint(b, flags)
 	b = binary.AppendUvarint(b, uint64(max(c.Major, 0)))
 	b = binary.AppendUvarint(b, uint64(max(c.Attempt, 0)))
@@ -53,14 +61,22 @@ func (h callHead) append(b []byte) []byte {
 	for _, s := range [...]string{c.Verb, c.Path, c.Host, upgrade, h.target.App, h.target.Namespace} {
 		b = appendString(b, s)
 	}
-	return appendFields(b, c.Fields)
+	b = appendFields(b, c.Fields)
+	if c.RPC != nil {
+		b = appendString(b, c.RPC.TypeURL)
+	}
+	return b
 }
 
 // size is at least the encoded size, so that a head that is too large is never
 // built.
 func (h callHead) size() int {
 	c := h.call
-	return len(c.Verb) + len(c.Path) + len(c.Host) + len(c.Upgrade) + len(h.target.App) +
+	rpc := 0
+	if c.RPC != nil {
+		rpc = len(c.RPC.TypeURL) + binary.MaxVarintLen64
+	}
+	return rpc + len(c.Verb) + len(c.Path) + len(c.Host) + len(c.Upgrade) + len(h.target.App) +
 		len(h.target.Namespace) + 11*binary.MaxVarintLen64 + fieldsSize(c.Fields)
 }
 
@@ -79,6 +95,9 @@ func parseCallHead(payload []byte, c *invoke.Call) (callHead, error) {
 		*s = d.str()
 	}
 	c.Fields = d.fields()
+	if flags&flagRPC != 0 {
+		c.RPC = &invoke.RPC{TypeURL: d.str(), Extended: flags&flagExtended != 0}
+	}
 	c.Target = invoke.Target{App: h.target.App, Namespace: h.target.Namespace, Given: h.target.App}
 	return h, d.err
 }
