@@ -49,7 +49,7 @@ func ToMetadata(fields invoke.Fields) invoke.Fields {
 		case framing(name):
 			continue
 		case strings.HasSuffix(name, binarySuffix):
-			value = base64.StdEncoding.EncodeToString([]byte(value))
+			value = Text([]byte(value))
 		}
 		if isKey(name) && isPrintable(value) {
 			out.Add(name, value)
@@ -99,6 +99,9 @@ func IsBinary(name string) bool {
 func Bytes(value string) ([]byte, error) {
 	return base64.RawStdEncoding.DecodeString(strings.TrimRight(value, "="))
 }
+
+// Text is a binary value as it stands in a head.
+func Text(value []byte) string { return base64.StdEncoding.EncodeToString(value) }
 
 // isKey reports whether a name in lower case can be metadata's.
 func isKey(name string) bool {

@@ -1,0 +1,89 @@
+package grpcapi
+
+import (
+	"context"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/pillion-dev/pillion/runtime/rpc"
+)
+
+const (
+	service       = "/dapr.proto.runtime.v1.Dapr/"
+	invokeService = service + "InvokeService"
+)
+
+// unary stands around each method that answers once.
+func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (out any, err error) {
+	if !s.offers(info.FullMethod) {
+		return nil, notOffered()
+	}
+	began := time.Now()
+	defer func() {
+		err = s.recovered(recover(), err)
+		s.note(ctx, info.FullMethod, targetOf(request), err, began)
+	}()
+	return next(ctx, request)
+}
+
+// stream stands around each method that streams.
+func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+	if !s.offers(info.FullMethod) {
+		return notOffered()
+	}
+	began := time.Now()
+	defer func() {
+		err = s.recovered(recover(), err)
+		s.note(stream.Context(), info.FullMethod, "", err, began)
+	}()
+	return next(srv, stream)
+}
+
+// recovered is err, or that a method panicked: the other calls go on.
+func (s *Server) recovered(panicked any, err error) error {
+	if panicked == nil {
+		return err
+	}
+	s.log.Error("a method panicked", "panic", panicked, "stack", string(debug.Stack()))
+	return status.Error(codes.Internal, "internal error")
+}
+
+func targetOf(request any) string {
+	if in, ok := request.(*runtimev1.InvokeServiceRequest); ok {
+		return in.GetId()
+	}
+	return ""
+}
+
+// note writes one line of the API log.
+func (s *Server) note(ctx context.Context, name, target string, err error, began time.Time) {
+	if s.cfg.APILog == nil {
+		return
+	}
+	call := APICall{Method: name, Code: uint32(status.Code(err)), Took: time.Since(began), Target: target}
+	md, _ := metadata.FromIncomingContext(ctx)
+	if agent := md.Get("user-agent"); len(agent) > 0 {
+		call.UserAgent = agent[0]
+	}
+	s.cfg.APILog(call)
+}
+
+// offers reports whether the Configuration's lists let clients use a method.
+// What is no method of Dapr's is not for them to say.
+func (s *Server) offers(name string) bool {
+	if s.cfg.Offers.All() || !s.methods[name] {
+		return true
+	}
+	return s.cfg.Offers.Offers(s.groups[name[len(service):]])
+}
+
+func notOffered() error {
+	return httpStatus(codes.Code(rpc.Unimplemented), http.StatusNotImplemented, []byte("requested endpoint is not available"))
+}
