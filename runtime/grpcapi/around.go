@@ -15,10 +15,10 @@ import (
 	"github.com/pillion-dev/pillion/runtime/rpc"
 )
 
-const (
-	service       = "/dapr.proto.runtime.v1.Dapr/"
-	invokeService = service + "InvokeService"
-)
+const service = "/dapr.proto.runtime.v1.Dapr/"
+
+// InvokeService is the path of the method that calls apps.
+const InvokeService = service + "InvokeService"
 
 // unary stands around each method that answers once.
 func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (out any, err error) {

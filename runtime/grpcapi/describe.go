@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"context"
+	"maps"
 
 	commonv1 "github.com/dapr/dapr/pkg/proto/common/v1"
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
@@ -56,9 +57,7 @@ func (s *Server) describe() *grpc.ServiceDesc {
 		ServiceName: theirs.ServiceName, HandlerType: (*dapr)(nil), Metadata: theirs.Metadata,
 	}
 	all := s.absent()
-	for name, m := range s.served() {
-		all[name] = m
-	}
+	maps.Copy(all, s.served())
 	requests := requestTypes(theirs.ServiceName)
 	for _, d := range theirs.Methods {
 		if m, request := all[d.MethodName], requests[d.MethodName]; m != nil && request != nil {

@@ -93,12 +93,20 @@ func appStatus(s *rpc.Status) error {
 func invokeFailed(ctx context.Context, id string, err error) error {
 	e := apperr.From(err)
 	code := codes.Internal
-	switch e.Reason {
-	case apperr.DeadlineExceeded, apperr.Cancelled, apperr.BodyTooLarge, apperr.GRPCAppUnavailable:
+	if speaksForItself(e.Reason) {
 		code = codes.Code(e.Reason.GRPC())
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		code = codes.DeadlineExceeded
 	}
 	return ownStatus(code, e.InvokeBody(id).Message, e)
+}
+
+func speaksForItself(r apperr.Reason) bool {
+	switch r {
+	case apperr.DeadlineExceeded, apperr.Cancelled, apperr.BodyTooLarge, apperr.GRPCAppUnavailable:
+		return true
+	default:
+		return false
+	}
 }

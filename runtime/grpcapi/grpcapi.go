@@ -33,11 +33,10 @@ type Config struct {
 	Self identity.ID
 	// State are the state stores. Nil: none are configured.
 	State *state.Block
-	// Metadata says what the sidecar is. Nil: its id only. SetMetadata keeps a
-	// value that a client sets and reports whether there was room. Nil: there is
-	// none.
+	// Metadata says what the sidecar is, and SetMetadata keeps a value that a
+	// client sets. Required.
 	Metadata    func() Metadata
-	SetMetadata func(key, value string) bool
+	SetMetadata func(key, value string) error
 	// Shutdown asks the sidecar to stop, at once if now is true. It must not
 	// wait for the end. Nil: it cannot be asked.
 	Shutdown func(now bool)

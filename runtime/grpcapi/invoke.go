@@ -65,7 +65,7 @@ func (s *Server) call(ctx context.Context, in *runtimev1.InvokeServiceRequest) (
 		return nil, e
 	}
 	c := &invoke.Call{
-		Target: target, Verb: message.GetHttpExtension().GetVerb().String(), Path: path, Asked: invokeService, Major: 2,
+		Target: target, Verb: message.GetHttpExtension().GetVerb().String(), Path: path, Asked: InvokeService, Major: 2,
 		RPC: &invoke.RPC{TypeURL: message.GetData().GetTypeUrl(), Extended: message.GetHttpExtension() != nil},
 	}
 	if p, ok := peer.FromContext(ctx); ok {

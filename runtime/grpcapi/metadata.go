@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/daprerr"
 )
 
@@ -51,10 +50,7 @@ type AppHealth struct {
 }
 
 func (s *Server) getMetadata(context.Context, *runtimev1.GetMetadataRequest) (*runtimev1.GetMetadataResponse, error) {
-	m := Metadata{ID: s.cfg.Self.App()}
-	if s.cfg.Metadata != nil {
-		m = s.cfg.Metadata()
-	}
+	m := s.cfg.Metadata()
 	out := &runtimev1.GetMetadataResponse{
 		Id: m.ID, RuntimeVersion: m.RuntimeVersion, EnabledFeatures: m.EnabledFeatures, ExtendedMetadata: m.Extended,
 		AppConnectionProperties: &runtimev1.AppConnectionProperties{
@@ -84,15 +80,8 @@ func (s *Server) getMetadata(context.Context, *runtimev1.GetMetadataRequest) (*r
 	return out, nil
 }
 
-// setMetadata keeps a value. An empty key does nothing, as with Dapr.
 func (s *Server) setMetadata(_ context.Context, in *runtimev1.SetMetadataRequest) (*emptypb.Empty, error) {
-	if in.GetKey() != "" && (s.cfg.SetMetadata == nil || !s.cfg.SetMetadata(in.GetKey(), in.GetValue())) {
-		return nil, failure(&apperr.Error{
-			Reason: apperr.Usage, What: "the value cannot be kept", Cause: "there are too many, or it is too long",
-			Reached: apperr.ReachedNo,
-		})
-	}
-	return &emptypb.Empty{}, nil
+	return nothing(s.cfg.SetMetadata(in.GetKey(), in.GetValue()))
 }
 
 func (s *Server) shutdown(ctx context.Context, _ *runtimev1.ShutdownRequest) (*emptypb.Empty, error) {

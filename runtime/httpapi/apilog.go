@@ -9,14 +9,17 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
 // An APICall is one line of the API log: Dapr's fields, and the target. The
 // lines of calls that an app has answered are made by who reads the tap.
 type APICall struct {
 	AppID string // whose door it was
-	// Method is the verb and the decoded path, without the query.
+	// Method is the verb and the decoded path, without the query; of a gRPC call
+	// the full name of the method, and Code is gRPC's.
 	Method string
+	GRPC   bool
 	// Route is what is said in place of Method where paths are hidden, such as
 	// GetState or InvokeService/todo-api.
 	Route string
@@ -36,7 +39,7 @@ func FilterLog(conf config.APILogging, log func(APICall)) func(APICall) {
 		if c.Health && conf.OmitHealthChecks {
 			return
 		}
-		if conf.ObfuscateURLs {
+		if conf.ObfuscateURLs && !c.GRPC { // a method says nothing of anybody
 			c.Method = c.Route
 		}
 		log(c)
@@ -55,12 +58,19 @@ func CallRoute(target string) string {
 // alphabetical order, values quoted where they must be.
 func (c APICall) String() string {
 	var b strings.Builder
-	b.WriteString(`msg="HTTP API Called"`)
+	message, scope, method := `"HTTP API Called"`, "dapr.runtime.http-info", strconv.Quote(c.Method)
+	if c.GRPC {
+		message, scope, method = `"gRPC API Called"`, "dapr.runtime.grpc.api-info", quoted(c.Method)
+	}
+	b.WriteString("msg=" + message)
 	if c.AppID != "" {
 		b.WriteString(" app_id=" + quoted(c.AppID))
 	}
-	fmt.Fprintf(&b, " code=%d duration=%d method=%s", c.Code, c.Duration.Milliseconds(), strconv.Quote(c.Method))
-	fmt.Fprintf(&b, " scope=dapr.runtime.http-info size=%d", c.Size)
+	fmt.Fprintf(&b, " code=%d duration=%d method=%s", c.Code, c.Duration.Milliseconds(), method)
+	b.WriteString(" scope=" + scope)
+	if !c.GRPC {
+		fmt.Fprintf(&b, " size=%d", c.Size)
+	}
 	if c.Target != "" {
 		b.WriteString(" target=" + quoted(c.Target))
 	}
@@ -92,11 +102,15 @@ type logged struct {
 	health bool
 	code   int
 	size   int64
+	grpc   bool
 	// relayed is true if the answer is an app's: whoever reads the calls logs it.
 	relayed bool
 }
 
-func newLogged(w http.ResponseWriter, r *http.Request) *logged {
+func newLogged(w http.ResponseWriter, r *http.Request, grpc bool) *logged {
+	if grpc {
+		return &logged{ResponseWriter: w, began: time.Now(), method: r.URL.Path, agent: r.UserAgent(), grpc: true}
+	}
 	path := r.URL.Path
 	if path == "" {
 		path = r.RequestURI
@@ -144,8 +158,12 @@ func (l *logged) call() APICall {
 	if route == "" {
 		route = CallRoute(l.target)
 	}
+	if l.grpc {
+		route = ""
+		code = grpcCode(invoke.Fields{{Name: fieldGRPCStatus, Value: l.Header().Get(fieldGRPCStatus)}})
+	}
 	return APICall{
-		Method: l.method, Route: route, Health: l.health, Code: code, Duration: time.Since(l.began), Size: l.size,
+		Method: l.method, GRPC: l.grpc, Route: route, Health: l.health, Code: code, Duration: time.Since(l.began), Size: l.size,
 		UserAgent: l.agent, Target: l.target,
 	}
 }

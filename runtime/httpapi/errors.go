@@ -10,13 +10,13 @@ import (
 	"strings"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/rpcstatus"
 	"github.com/pillion-dev/pillion/runtime/h1"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
 const (
 	grpcUnknown         = 2
-	grpcUnimplemented   = 12
 	grpcUnauthenticated = 16
 )
 
@@ -66,24 +66,6 @@ func jsonReply(status int, fields invoke.Fields, body any) h1.Reply {
 	return h1.Reply{Status: status, Fields: fields, Body: bytes.TrimSuffix(data.Bytes(), []byte("\n"))}
 }
 
-// missing is the answer to a request that names no app.
-func missing(grpc bool) h1.Reply {
-	e := invoke.TargetMissing()
-	if grpc {
-		return grpcReply(grpcUnknown, "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata", e)
-	}
-	return render(false, "", e)
-}
-
-// tokenDenied is Dapr's answer to a request without the API token.
-func tokenDenied(grpc bool) h1.Reply {
-	e := &apperr.Error{Reason: apperr.TokenDenied, What: "invalid api token", Reached: apperr.ReachedNo}
-	if grpc {
-		return grpcReply(grpcUnauthenticated, "Unauthorized", e)
-	}
-	return plain(e)
-}
-
 // plain is e as Go's own server says errors, and so Dapr's.
 func plain(e *apperr.Error) h1.Reply {
 	fields := mark(e)
@@ -92,26 +74,17 @@ func plain(e *apperr.Error) h1.Reply {
 	return h1.Reply{Status: e.Reason.HTTPStatus(), Fields: fields, Body: []byte(e.What + "\n")}
 }
 
-// notOurService is the answer to calls of Dapr's own gRPC service.
-func notOurService(target string) h1.Reply {
-	return grpcReply(grpcUnimplemented, "Dapr's own gRPC service is not served by this version: "+printable(target), nil)
-}
-
 // grpcReply is a gRPC error in its shortest form: a head that is the trailers.
-// e may be nil.
-func grpcReply(code uint32, message string, e *apperr.Error) h1.Reply {
+// What Dapr says of it comes first among the details.
+func grpcReply(code uint32, message string, e *apperr.Error, first ...rpcstatus.Detail) h1.Reply {
+	details := base64.RawStdEncoding.EncodeToString(e.StatusProto(code, message, first...))
 	fields := invoke.Fields{
 		{Name: "Content-Type", Value: "application/grpc"},
-		{Name: "Grpc-Status", Value: strconv.FormatUint(uint64(code), 10)},
+		{Name: fieldGRPCStatus, Value: strconv.FormatUint(uint64(code), 10)},
 		{Name: "Grpc-Message", Value: percentEncoded(message)},
+		{Name: "Grpc-Status-Details-Bin", Value: details},
 	}
-	if e == nil {
-		fields.Add(invoke.FieldError, "UNIMPLEMENTED")
-	} else {
-		fields.Add("Grpc-Status-Details-Bin", base64.RawStdEncoding.EncodeToString(e.StatusProto(code, message)))
-		fields = append(fields, mark(e)...)
-	}
-	return h1.Reply{Status: http.StatusOK, Fields: fields}
+	return h1.Reply{Status: http.StatusOK, Fields: append(fields, mark(e)...)}
 }
 
 // grpcTrailers are e behind an answer that has begun.

@@ -82,10 +82,13 @@ func TestGRPCClientsGetErrorsAsStatus(t *testing.T) {
 		addr, path, app string
 		status, message string
 	}{
-		"not found":  {addr, "/pkg.Svc/Do", "app", "13", "couldn't find service: notification-service (app-id notification-service not found: running here are todo-api, notify-service; naïve 100%)"},
-		"no app id":  {addr, "/pkg.Svc/Do", "", "2", "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"},
-		"Dapr's own": {addr, "/dapr.proto.runtime.v1.Dapr/InvokeService", "app", "12", ""},
-		"no token":   {locked, "/pkg.Svc/Do", "app", "16", "Unauthorized"},
+		"not found": {addr, "/pkg.Svc/Do", "app", "13", "couldn't find service: notification-service (app-id notification-service not found: running here are todo-api, notify-service; naïve 100%)"},
+		"no app id": {addr, "/pkg.Svc/Do", "", "2", "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"},
+		"Dapr's own, without": {
+			addr, "/dapr.proto.runtime.v1.Dapr/Unknown", "", "2",
+			"failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found",
+		},
+		"no token": {locked, "/pkg.Svc/Do", "app", "16", "Unauthorized"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

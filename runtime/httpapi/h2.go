@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,6 +98,7 @@ type h2Exchange struct {
 	s     *h2.Stream
 	asked ask
 	call  invoke.Call
+	code  int // gRPC's, of an answer made here
 }
 
 func (f *fastH2) serve(ctx *callctx.Context, s *h2.Stream) {
@@ -135,6 +135,9 @@ func (f *fastH2) call(ctx *callctx.Context, x *h2Exchange) {
 	began := time.Now()
 	if !f.carry(ctx, x) {
 		call.Code, call.Size, call.Duration = s.Status(), s.Size(), time.Since(began)
+		if call.GRPC = x.asked.isGRPC(); call.GRPC {
+			call.Method, call.Code = s.Path(), x.code
+		}
 		f.cfg.APILog(call)
 	}
 }
@@ -184,7 +187,7 @@ func (f *fastH2) admits(a *ask) bool {
 	case a.verb == http.MethodConnect, a.preflight() && f.origins.on():
 		return false
 	case a.isGRPC():
-		if f.public || strings.HasPrefix(a.target, daprService) {
+		if f.public || f.cfg.GRPC.Methods[a.target] {
 			return false
 		}
 	case !f.calls || apiPath(a.target) != "":
@@ -266,6 +269,7 @@ func cutTrailers(err error) invoke.Fields { return grpcTrailers(apperr.From(err)
 // reply answers with what was made here; a client that is gone cannot be told.
 func (x *h2Exchange) reply(granted invoke.Fields, r h1.Reply) {
 	fields := append(granted, r.Fields...)
+	x.code = grpcCode(r.Fields)
 	if len(r.Body) == 0 {
 		_ = x.s.Begin(r.Status, fields, -1, true)
 		return

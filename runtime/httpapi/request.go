@@ -18,16 +18,9 @@ import (
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
-// daprService is the path of Dapr's own gRPC service.
-const daprService = "/dapr.proto.runtime.v1.Dapr/"
-
 // invoke turns r into a call and writes its answer.
 func (d *door) invoke(w http.ResponseWriter, r *http.Request, a *ask) {
 	grpc := a.isGRPC()
-	if grpc && strings.HasPrefix(r.RequestURI, daprService) {
-		write(w, notOurService(r.RequestURI))
-		return
-	}
 	if r.Method == http.MethodConnect {
 		write(w, render(grpc, "", &apperr.Error{
 			Reason: apperr.MethodRefused, What: "the method CONNECT cannot be sent to an app", Dapr: "invalid HTTP verb",
@@ -37,7 +30,7 @@ func (d *door) invoke(w http.ResponseWriter, r *http.Request, a *ask) {
 	}
 	id, path, ok := route(a)
 	if !ok {
-		write(w, missing(grpc))
+		write(w, missing(grpc, a.target))
 		return
 	}
 	noteTarget(w, id)

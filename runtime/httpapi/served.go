@@ -46,6 +46,7 @@ type watched struct {
 	began time.Time
 	code  int
 	size  int64
+	call  bool             // the answer is a call's, however it ended
 	done  func(status int) // nil unless the answer is the door's own
 }
 
@@ -58,7 +59,7 @@ func newWatched(d *door, w http.ResponseWriter, r *http.Request) *watched {
 func (w *watched) WriteHeader(code int) {
 	if w.code == 0 && code >= http.StatusOK {
 		w.code = code
-		if h := w.Header(); w.d.cfg.Own != nil && !saysTrace(h) {
+		if h := w.Header(); w.d.cfg.Own != nil && !w.call && !saysTrace(h) {
 			w.done = w.d.cfg.Own(w.r, w.began, h)
 		}
 	}

@@ -76,6 +76,8 @@ type Config struct {
 	// wait for the end. It is called once the request for it has been answered.
 	// Nil: nothing happens.
 	Shutdown func(now bool)
+	// GRPC is Dapr's own gRPC service. Zero: its methods are unknown ones.
+	GRPC GRPC
 	// APILog gets each request that the door answers itself, once it is over,
 	// from many goroutines: its own routes and errors. Calls that an app answers
 	// are read from the tap. Nil: no API log.
@@ -284,11 +286,14 @@ func (d *door) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	path := apiPath(a.target)
 	if !d.public && !d.tokenGood(a, path) {
-		write(w, tokenDenied(a.isGRPC()))
+		write(w, tokenDenied(a))
+		return
+	}
+	if d.serveGRPC(w, r, a) {
 		return
 	}
 	if d.cfg.APILog != nil && !d.public {
-		logged := newLogged(w, r)
+		logged := newLogged(w, r, a.isGRPC())
 		w = logged
 		defer func() {
 			if !logged.relayed {

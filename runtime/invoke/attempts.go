@@ -290,6 +290,7 @@ func (a *attempts) movesOn(failed *apperr.Error) bool {
 	switch failed.Reason {
 	case apperr.Refused, apperr.PeerUnreachable, apperr.PeerGone, apperr.PeerNotTrusted, apperr.CertNotValid,
 		apperr.HoldExceeded, apperr.AppHasNoPort, apperr.AppUnreachable, apperr.AppUnhealthy, apperr.AppGone,
+		apperr.GRPCAppUnavailable,
 		apperr.ProtocolError, apperr.Internal:
 		return true
 	default:

@@ -1,6 +1,9 @@
 package invoke
 
-import "sync"
+import (
+	"io"
+	"sync"
+)
 
 // seen shows each byte of a body once: what was there to be taken whole may be
 // read as well.
@@ -40,13 +43,17 @@ func (s *seen) show(p []byte) {
 type seenBody struct {
 	Body
 	seen   seen
-	closed func() // nil: nobody waits for it
+	ended  func(Fields) // gets the trailers; nil: nobody asks
+	closed func()       // nil: nobody waits for it
 }
 
 func (b *seenBody) Read(p []byte) (int, error) {
 	n, err := b.Body.Read(p)
 	if n > 0 {
 		b.seen.read(p[:n])
+	}
+	if err == io.EOF && b.ended != nil { //nolint:errorlint // an error that wraps EOF is no end
+		b.ended(b.Trailers())
 	}
 	return n, err
 }
@@ -63,6 +70,9 @@ func (b *seenBody) Complete() ([]byte, Fields, bool) {
 	rest, trailers, ok := Complete(b.Body)
 	if ok {
 		b.seen.whole(rest)
+		if b.ended != nil {
+			b.ended(trailers)
+		}
 	}
 	return rest, trailers, ok
 }

@@ -81,6 +81,9 @@ type Record struct {
 	Major int
 	// Request and Answer are the heads' lines as the app sent or got them.
 	Request, Answer Fields
+	// Trailers are the lines behind the answer's body; nil if it was not read to
+	// its end.
+	Trailers Fields
 	// RequestBody and AnswerBody are the first bytes, of a tunnel too; the sizes
 	// count all that were read, or were there to be sent.
 	RequestBody, AnswerBody []byte
@@ -172,7 +175,7 @@ func (o *observation) serve(ctx context.Context, c *Call, next Handler) (*Answer
 	o.record.Answer = answer.Fields.Clone()
 	o.record.Instance, o.record.Attempts = answer.Instance, answer.Attempts
 	o.mu.Unlock()
-	answer.Body = &seenBody{Body: answer.Body, seen: seen{see: o.answer}, closed: o.finish}
+	answer.Body = &seenBody{Body: answer.Body, seen: seen{see: o.answer}, ended: o.trailers, closed: o.finish}
 	if answer.Upgraded != nil {
 		answer.Upgraded = seenTunnel{WriteHalf: answer.Upgraded, see: o.request}
 	}
@@ -194,6 +197,14 @@ func (o *observation) answer(p []byte) {
 	if o.record != nil {
 		o.record.AnswerBody = o.keep(o.record.AnswerBody, p)
 		o.record.AnswerSize += int64(len(p))
+	}
+}
+
+func (o *observation) trailers(fields Fields) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.record != nil {
+		o.record.Trailers = fields.Clone()
 	}
 }
 

@@ -125,11 +125,13 @@ func isPrintable(value string) bool {
 }
 
 // IsGRPC reports whether an answer is a gRPC server's.
-func IsGRPC(a *invoke.Answer) bool {
+func IsGRPC(a *invoke.Answer) bool { return a.Status == http.StatusOK && IsExchange(a.Fields) }
+
+// IsExchange reports whether a head is of a gRPC exchange.
+func IsExchange(head invoke.Fields) bool {
 	const grpc = "application/grpc"
-	kind := a.Fields.Get("content-type")
-	return a.Status == http.StatusOK && strings.HasPrefix(kind, grpc) &&
-		(len(kind) == len(grpc) || kind[len(grpc)] == '+' || kind[len(grpc)] == ';')
+	kind := head.Get("content-type")
+	return strings.HasPrefix(kind, grpc) && (len(kind) == len(grpc) || kind[len(grpc)] == '+' || kind[len(grpc)] == ';')
 }
 
 // Percent is a status's message as it stands in a line: printable ASCII but %,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/rpc"
 )
 
 // The lines of --enable-api-logging. A door's line is Dapr's, so that what
@@ -46,9 +47,10 @@ type apiLog struct{ *sidecar }
 
 var _ invoke.Tap = apiLog{}
 
-// Want implements invoke.Tap. Calls that came through no door are not its own.
+// Want implements invoke.Tap. Calls that came through no door are not its own,
+// and Dapr's own service says itself what it was asked.
 func (apiLog) Want(side invoke.Side, c *invoke.Call) int {
-	if side == invoke.AtCaller && c.Asked == "" {
+	if side == invoke.AtCaller && (c.Asked == "" || c.RPC != nil) {
 		return -1
 	}
 	return 0
@@ -61,12 +63,18 @@ func (l apiLog) Seen(r *invoke.Record) {
 		return
 	}
 	answered := r.Status == http.StatusSwitchingProtocols || r.Status >= 200 && r.Status <= 999 // else the door answers
-	if answered {
-		l.doorLog()(httpapi.APICall{
-			Method: r.Verb + " " + httpapi.PlainPath(r.Asked), Code: r.Status, Duration: r.Ended.Sub(r.Began),
-			Size: r.AnswerSize, UserAgent: r.Request.Get("User-Agent"), Target: r.Target.Given,
-		})
+	if !answered {
+		return
 	}
+	call := httpapi.APICall{
+		Method: r.Verb + " " + httpapi.PlainPath(r.Asked), Code: r.Status, Duration: r.Ended.Sub(r.Began),
+		Size: r.AnswerSize, UserAgent: r.Request.Get("User-Agent"), Target: r.Target.Given,
+	}
+	if rpc.IsExchange(r.Request) {
+		call.GRPC, call.Method = true, r.Asked
+		call.Code = int(rpc.StatusOf(r.Answer, r.Trailers).Code)
+	}
+	l.doorLog()(call)
 }
 
 // received says whose certificate the calling sidecar had.

@@ -19,6 +19,7 @@ import (
 	"github.com/pillion-dev/pillion/logs"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/grpcapi"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/instance"
 	"github.com/pillion-dev/pillion/runtime/invoke"
@@ -93,6 +94,7 @@ type sidecar struct {
 	server  *mesh.Server
 	app     *app.App
 	doors   *httpapi.Server
+	service *grpcapi.Server
 	process *supervisor.Process // nil without a command
 
 	ready   atomic.Bool  // the app could be called at least once
@@ -179,6 +181,9 @@ func (s *sidecar) release(ctx context.Context) {
 	}
 	if s.net != nil {
 		s.net.close()
+	}
+	if s.service != nil {
+		s.service.Close()
 	}
 	s.pprof.close()
 	s.closeTracer(ctx)

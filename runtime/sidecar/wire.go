@@ -178,7 +178,7 @@ func (s *sidecar) wire(ctx context.Context) error {
 		return err
 	}
 	callee := invoke.NewCallee(invoke.CalleeOptions{
-		Self: s.workload.ID(), Access: rules, App: s.app, Taps: &s.taps, Stages: s.calleeStages(),
+		Self: s.workload.ID(), Access: rules, App: s.app, Taps: &s.taps, Stages: append(s.calleeStages(), s.callback()),
 	})
 	stages := s.callerStages()
 	if s.cfg.APILogging {
@@ -200,8 +200,9 @@ func (s *sidecar) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.service = s.newGRPC(s.net.invoker, nil, config.APILists{}) //nolint:contextcheck // a stream has its own
 	s.doors = httpapi.New(httpapi.Config{
-		Invoke: s.net.invoker, Self: s.workload.ID(),
+		Invoke: s.net.invoker, GRPC: grpcDoor(s.service), Self: s.workload.ID(),
 		AllowedOrigins: s.cfg.AllowedOrigins, AllowedHosts: s.cfg.AllowedHosts,
 		AllowOtherUsers: s.cfg.AllowOtherUsers || !s.cfg.Profile.OwnUserDoors, APIToken: s.cfg.APIToken,
 		NotReady: s.notReady, Metadata: s.metadata,

@@ -84,15 +84,20 @@ func opened(certificate func() (tls.Certificate, error), options ...grpc.ServerO
 
 // newPlainApp answers HTTP/1.1 with what it got.
 func newPlainApp() (*app, error) {
+	return newPage(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(w, "%s %s ", r.Method, r.RequestURI)
+		_, _ = io.Copy(w, r.Body) // the caller has gone: nobody to tell
+	})
+}
+
+// newPage is an app that speaks HTTP/1.1.
+func newPage(answer http.HandlerFunc) (*app, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	a := &app{ln: ln, done: make(chan struct{})}
-	a.page = &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprintf(w, "%s %s ", r.Method, r.RequestURI)
-		_, _ = io.Copy(w, r.Body) // the caller has gone: nobody to tell
-	})}
+	a.page = &http.Server{ReadHeaderTimeout: patience, Handler: answer}
 	go func() {
 		defer close(a.done)
 		_ = a.page.Serve(ln) // it ends with close

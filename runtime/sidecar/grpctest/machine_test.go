@@ -29,9 +29,10 @@ type machine struct {
 	err    error
 
 	// The sidecars every test may use: a caller without an app, and apps that
-	// speak gRPC, gRPC over TLS and HTTP/1.1.
-	caller, orders, vault, plain *sidecar
-	apps                         []*app
+	// speak gRPC, gRPC over TLS and HTTP/1.1. shop is HTTP/1.1, too, and says what
+	// it got.
+	caller, orders, vault, plain, shop *sidecar
+	apps                               []*app
 }
 
 // A sidecar is a `pillion run` without a command of its own.
@@ -79,7 +80,11 @@ func (m *machine) begin() error {
 	if err != nil {
 		return err
 	}
-	m.apps = append(m.apps, clear, secret, page)
+	told, err := newPage(tell)
+	if err != nil {
+		return err
+	}
+	m.apps = append(m.apps, clear, secret, page, told)
 	if m.caller, err = m.run("web"); err != nil {
 		return err
 	}
@@ -89,7 +94,10 @@ func (m *machine) begin() error {
 	if m.vault, err = m.run("vault", "--app-port", secret.port(), "--app-protocol", "grpcs"); err != nil {
 		return err
 	}
-	m.plain, err = m.run("plain", "--app-port", page.port())
+	if m.plain, err = m.run("plain", "--app-port", page.port()); err != nil {
+		return err
+	}
+	m.shop, err = m.run("shop", "--app-port", told.port())
 	return err
 }
 
