@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"runtime/invoke", "runtime/state", "runtime/supervisor", "runtime/instance"},
 	{"runtime/h1", "runtime/h2", "runtime/rpc"},
 	{"runtime/callback", "runtime/mesh", "runtime/app", "runtime/access", "runtime/external"},
-	{"runtime/httpapi", "runtime/grpcapi", "discovery/*", "runtime/state/*", "runtime/kubernetes"},
+	{"runtime/httpapi", "runtime/grpcapi", "runtime/middleware", "discovery/*", "runtime/state/*", "runtime/kubernetes"},
 	{"runtime/sidecar"},
 	{"cmd/internal/ui"},
 	{"cmd"},

@@ -55,10 +55,16 @@ func (f fast) admits(c *conn, a *ask) bool {
 		}
 		c.goodHost = strings.Clone(a.host) // it is a part of a whole head
 	}
-	if a.isGRPC() || a.preflight() && f.origins.on() || !f.calls || apiPath(a.target) != "" {
+	if a.isGRPC() || a.preflight() && f.origins.on() || !f.plain(a.target) {
 		return false
 	}
 	return f.denyPage(a) == nil && f.tokenGood(a, "")
+}
+
+// plain reports whether what asks for a target, unless it is gRPC, is a call and
+// nothing else happens to it.
+func (d *door) plain(target string) bool {
+	return d.calls && d.piped == nil && apiPath(target) == ""
 }
 
 // fits reports whether a body of this length, -1 if it is not known, is surely

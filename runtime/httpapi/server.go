@@ -67,6 +67,11 @@ type Config struct {
 	// State is the state building block. Nil: one without stores.
 	State *state.Block
 
+	// Pipeline is what requests pass that are not gRPC, once they are let in and
+	// before it is looked at what they are for: it may change them, and whatever
+	// it is given it passes on in the same goroutine. Nil: nothing.
+	Pipeline func(http.Handler) http.Handler
+
 	// NotReady names what the sidecar still waits for, and NotReadyOutbound
 	// what calls to others still wait for. Nil or an empty answer: ready.
 	NotReady, NotReadyOutbound func() []string
@@ -179,6 +184,12 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, d *door) error {
 	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	d.base, d.passed = base, newHandover(ln.Addr())
+	if d.cfg.Pipeline != nil && !d.public {
+		d.piped = d.cfg.Pipeline(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			a := askOf(r) // it may be another one
+			d.dispatch(w, r, a, apiPath(a.target))
+		}))
+	}
 	d.h1 = h1.New(base, h1.Config{Handler: fast{d}, MaxHead: s.cfg.MaxHead, Logger: s.log})
 	limited := newListener(ln, s.slots)
 	srv := d.httpServer(base)
@@ -220,6 +231,7 @@ type door struct {
 	calls      bool // what is no endpoint is a call
 	public     bool // for those who may only look
 	onlyHTTP1  bool
+	piped      http.Handler // the pipeline before dispatch; nil without one
 	checkUsers bool
 	h1         *h1.Server
 	h2         h2Conns
@@ -292,6 +304,15 @@ func (d *door) answer(w http.ResponseWriter, r *http.Request) {
 	if d.serveGRPC(w, r, a) {
 		return
 	}
+	if d.piped != nil && !a.isGRPC() {
+		d.piped.ServeHTTP(w, r)
+		return
+	}
+	d.dispatch(w, r, a, path)
+}
+
+// dispatch answers a request that was let in.
+func (d *door) dispatch(w http.ResponseWriter, r *http.Request, a *ask, path string) {
 	if d.cfg.APILog != nil && !d.public {
 		logged := newLogged(w, r, a.isGRPC())
 		w = logged
