@@ -13,6 +13,9 @@ const (
 		"74, 75\tdenied, time-out\n" +
 		"76, 77\tapp not reachable, protocol\n" +
 		"78\tour own configuration\n"
+	exitsSidecar = "0\tstopped\n" +
+		"1\tcould not run, or was cut short: see the log\n" +
+		"2\tusage: the command line is wrong\n"
 	exitsAll = "0\tgood\n" +
 		"1\tdid not work\n" +
 		"2\tusage: the command line is wrong\n" +
@@ -23,11 +26,13 @@ const (
 func printExitCodes(c *ui.Console) {
 	h := &helpText{p: c.Out}
 	h.prose("What pillion's exit statuses mean, by command.")
-	h.heading("Every command but run")
+	h.heading("Every command but run and sidecar")
 	h.exits(exitsAll)
 	h.heading("pillion run")
 	h.exits(exitsRun)
 	h.heading("pillion invoke, beside 1, 2 and 130")
 	h.exits(exitsInvoke)
+	h.heading("pillion sidecar, as daprd")
+	h.exits(exitsSidecar)
 	c.Out.Print(h.out.String())
 }

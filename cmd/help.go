@@ -221,7 +221,11 @@ func (h *helpText) flags(cmd *cobra.Command) {
 			h.flag(f, width)
 		}
 	}
-	h.noEffect(all)
+	of := "dapr run"
+	if cmd.Name() == sidecarCommand {
+		of = "daprd"
+	}
+	h.noEffect(of, all)
 }
 
 // labelWidth is the width of the flags in front of their texts.
@@ -238,7 +242,7 @@ func labelWidth(all []flagSection) int {
 }
 
 // noEffect names the flags without an effect, once and together.
-func (h *helpText) noEffect(all []flagSection) {
+func (h *helpText) noEffect(of string, all []flagSection) {
 	for _, s := range all {
 		if s.title != groupNone {
 			continue
@@ -247,7 +251,7 @@ func (h *helpText) noEffect(all []flagSection) {
 		for i, f := range s.flags {
 			names[i] = "--" + f.Name
 		}
-		h.heading("Taken from dapr run, no effect here")
+		h.heading("Taken from " + of + ", no effect here")
 		for _, row := range h.p.Fold(strings.Join(names, " "), h.p.Prose()-2) {
 			h.line("  " + h.p.Paint(ui.ToneMuted, row))
 		}

@@ -18,6 +18,7 @@ import (
 // have them.
 const (
 	exitFailed = 1
+	exitUsage  = 2
 
 	runFailed        = 125
 	runNotExecutable = 126
@@ -34,7 +35,7 @@ func Main(args []string, std ui.Streams) int {
 	defer cancel()
 	c := ui.NewConsole(std)
 	root := newRootCmd(c)
-	root.SetArgs(append([]string{}, args...)) // nil would mean os.Args
+	root.SetArgs(append([]string{}, daprdArgs(args)...)) // nil would mean os.Args
 	ran, err := root.ExecuteContextC(ctx)
 	return c.Report(withStatus(ran, err))
 }
@@ -52,6 +53,8 @@ const (
 const (
 	statusRun    = "run"
 	statusInvoke = "invoke"
+
+	statusSidecar = "sidecar"
 )
 
 // withStatus is the one switch from an error to an exit status, by command.
@@ -66,6 +69,10 @@ func withStatus(ran *cobra.Command, err error) error {
 	}
 	switch ran.Annotations[noteStatus] {
 	case statusInvoke:
+	case statusSidecar:
+		if status != exitUsage {
+			status = exitFailed
+		}
 	case statusRun:
 		if status != runNotFound && status != runNotExecutable && status != ui.Interrupted {
 			status = runFailed

@@ -72,6 +72,13 @@ func (h *Handler) Also(w io.Writer) *Handler {
 	return &also
 }
 
+// From returns a Handler like h that writes records from another level on.
+func (h *Handler) From(least slog.Level) *Handler {
+	from := *h
+	from.least = least
+	return &from
+}
+
 // both writes to a handler's output, in its turn, and to another writer.
 type both struct {
 	first  *output

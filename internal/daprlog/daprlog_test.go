@@ -77,7 +77,8 @@ func TestOnlyLevelsThatWereAskedForAreWritten(t *testing.T) {
 	log := slog.New(daprlog.New(&out, o))
 	log.Info("no")
 	log.Warn("yes")
-	if got := strings.Count(out.String(), "\n"); got != 1 || !strings.Contains(out.String(), "msg=yes") {
+	slog.New(log.Handler().(*daprlog.Handler).From(slog.LevelInfo)).Info("always")
+	if got := strings.Count(out.String(), "\n"); got != 2 || !strings.Contains(out.String(), "msg=yes") || !strings.Contains(out.String(), "msg=always") {
 		t.Errorf("%s", out.String())
 	}
 }

@@ -121,6 +121,8 @@ type Server struct {
 	offers  table // the endpoints, and whether invocation is offered
 	calls   bool
 	slots   chan struct{} // one for each open connection
+	cut     chan struct{} // closed by Cut
+	once    sync.Once
 	counts  counts
 
 	warnUsers sync.Once
@@ -153,6 +155,7 @@ func New(cfg Config) *Server {
 	list := apilist.New(cfg.APIs, apilist.HTTP)
 	s.offers, s.calls = newTable(endpoints, list), list.Offers(invocation)
 	s.slots = make(chan struct{}, s.cfg.MaxConns)
+	s.cut = make(chan struct{})
 	s.hosts = hostSet(s.cfg.HostName, cfg.AllowedHosts)
 	return s
 }
@@ -205,6 +208,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, d *door) error {
 	}
 	limit, done := context.WithTimeout(base, patience)
 	defer done()
+	defer s.cutBy(done)()
 	ended.Go(func() { d.h1.Shutdown(limit, errDoorClosed) })
 	ended.Go(func() { d.h2.shutdown(limit) })
 	if srv.Shutdown(limit) != nil {
@@ -219,6 +223,27 @@ func (s *Server) serve(ctx context.Context, ln net.Listener, d *door) error {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 	}
 	return nil
+}
+
+// Cut ends the draining of doors that are closing, or will: requests that are
+// still open are cut off.
+func (s *Server) Cut() { s.once.Do(func() { close(s.cut) }) }
+
+// cutBy has Cut call done, until the function it returns is called.
+func (s *Server) cutBy(done func()) (stop func()) {
+	ended := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-s.cut:
+			done()
+		case <-ended:
+		}
+	})
+	return func() {
+		close(ended)
+		watching.Wait()
+	}
 }
 
 var errDoorClosed = errors.New("the door is closed")

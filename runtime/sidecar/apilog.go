@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 
@@ -21,10 +22,46 @@ func (s *sidecar) doorLog() func(httpapi.APICall) {
 	if !s.cfg.APILogging {
 		return nil
 	}
+	if s.env.Records != nil {
+		return s.recordCall
+	}
 	return func(c httpapi.APICall) {
 		c.AppID = s.cfg.AppID
 		s.say(Notice{Text: "level=info " + c.String()})
 	}
+}
+
+// recordCall writes a door's line into Dapr's log.
+func (s *sidecar) recordCall(c httpapi.APICall) {
+	attrs := []any{
+		"code", c.Code, "duration", c.Duration.Milliseconds(), "method", c.Method, "scope", scopeAPILog, "size", c.Size,
+	}
+	if c.Target != "" {
+		attrs = append(attrs, "target", c.Target)
+	}
+	if c.UserAgent != "" {
+		attrs = append(attrs, "useragent", c.UserAgent)
+	}
+	s.callLog().Info("HTTP API Called", attrs...)
+}
+
+// callLog is Dapr's log for calls, which --log-level does not silence.
+func (s *sidecar) callLog() *slog.Logger {
+	return slog.New(s.env.Records.Also(kept{s}).From(slog.LevelInfo))
+}
+
+// sayCall says what is known of a call beside what Dapr says: pairs of names, in
+// their order, and values.
+func (s *sidecar) sayCall(message string, pairs ...any) {
+	if s.env.Records != nil {
+		s.callLog().Info(message, pairs...) //nolint:sloglint // two messages there are
+		return
+	}
+	text := "level=info msg=" + strconv.Quote(message) + " app_id=" + s.cfg.AppID
+	for i := 0; i+1 < len(pairs); i += 2 {
+		text += fmt.Sprintf(" %s=%v", pairs[i], pairs[i+1])
+	}
+	s.say(Notice{Text: text})
 }
 
 // logPeers says whose certificate the answering sidecar had.
@@ -33,10 +70,8 @@ func (s *sidecar) logPeers(next invoke.Handler) invoke.Handler {
 		target := c.Target.App
 		answer, err := next.Serve(ctx, c)
 		if err == nil && !answer.Peer.IsZero() {
-			s.say(Notice{Text: fmt.Sprintf(
-				`level=info msg="call answered" app_id=%s code=%d instance=%s peer=%s self=%s target=%s`,
-				s.cfg.AppID, answer.Status, answer.Instance, answer.Peer, s.workload.ID(), target,
-			)})
+			s.sayCall("call answered", "code", answer.Status, "instance", answer.Instance,
+				"peer", answer.Peer.String(), "self", s.workload.ID().String(), "target", target)
 		}
 		return answer, err
 	})
@@ -83,11 +118,16 @@ func (l apiLog) received(r *invoke.Record) {
 	if r.Err != nil {
 		code = r.Err.Reason.HTTPStatus()
 	}
-	l.say(Notice{Text: fmt.Sprintf(
-		`level=info msg="call received" app_id=%s caller=%s code=%d duration=%d method=%s self=%s`,
-		l.cfg.AppID, r.Caller, code, r.Ended.Sub(r.Began).Milliseconds(),
-		strconv.Quote(r.Verb+" "+withoutQuery(r.Path)), l.workload.ID(),
-	)})
+	l.sayCall("call received", "caller", r.Caller, "code", code, "duration", r.Ended.Sub(r.Began).Milliseconds(),
+		"method", l.quotedHere(r.Verb+" "+withoutQuery(r.Path)), "self", l.workload.ID().String())
+}
+
+// quotedHere is s in quotes, unless Dapr's log puts it in some.
+func (s *sidecar) quotedHere(text string) string {
+	if s.env.Records != nil {
+		return text
+	}
+	return strconv.Quote(text)
 }
 
 // withoutQuery is path as it may be logged: a query can hold secrets.

@@ -28,7 +28,7 @@ func (s *sidecar) conduct(ask, parts context.Context) error {
 	s.announceStart()
 	early := time.NewTimer(startNotice)
 	defer early.Stop()
-	now := false
+	now, signalled := false, false
 	for waiting := true; waiting; {
 		select {
 		case <-early.C:
@@ -36,10 +36,14 @@ func (s *sidecar) conduct(ask, parts context.Context) error {
 			continue
 		case <-s.ended():
 		case <-ask.Done():
+			signalled = true
 		case now = <-s.requests:
 		case <-parts.Done(): // the part's error is the one reported
 		}
 		waiting = false
+	}
+	if s.cfg.Profile.DaprLogs {
+		return s.retire(context.WithoutCancel(parts), signalled, now)
 	}
 	return s.halt(context.WithoutCancel(parts), now)
 }

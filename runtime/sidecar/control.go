@@ -74,6 +74,12 @@ func procNames(procs []supervisor.Proc) []string {
 // notReady names what a caller's health check still waits for. A sidecar is
 // ready when its app's port is, as Dapr's.
 func (s *sidecar) notReady() []string {
+	if s.cfg.Profile.DaprLogs {
+		if s.initialised.Load() {
+			return nil
+		}
+		return []string{"runtime"}
+	}
 	if s.app.State() == discovery.Ready || s.cfg.AppPort == 0 {
 		return nil
 	}

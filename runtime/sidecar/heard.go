@@ -19,6 +19,7 @@ func (s *sidecar) heard(event app.Event) {
 	case app.StateChanged:
 		s.publish()
 		if e.State == discovery.Ready && s.ready.CompareAndSwap(false, true) {
+			close(s.opened)
 			s.sayReady()
 		}
 	case app.Detected:
@@ -68,6 +69,9 @@ func (s *sidecar) whoFacts() []string {
 }
 
 func (s *sidecar) sayReady() {
+	if s.cfg.Profile.DaprLogs {
+		return // said in the order in which daprd does
+	}
 	var facts []string
 	if p := s.app.Port(); p != 0 {
 		facts = append(facts, "app "+port(p))
@@ -92,6 +96,10 @@ func (s *sidecar) sayNoPort(e app.NoPort) {
 // to be said at once.
 func (s *sidecar) announceStart() {
 	s.publish()
+	if s.cfg.Profile.DaprLogs {
+		s.sayListening()
+		return
+	}
 	if len(s.cfg.Command) > 0 {
 		return
 	}

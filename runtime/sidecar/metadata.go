@@ -3,7 +3,6 @@ package sidecar
 import (
 	"cmp"
 
-	"github.com/pillion-dev/pillion/internal/buildinfo"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 )
 
@@ -11,7 +10,7 @@ import (
 func (s *sidecar) metadata() httpapi.Metadata {
 	return httpapi.Metadata{
 		ID:             s.cfg.AppID,
-		RuntimeVersion: buildinfo.Version(),
+		RuntimeVersion: s.version(),
 		App: httpapi.AppConnection{
 			Port:           s.app.Port(),
 			Protocol:       cmp.Or(s.cfg.AppProtocol, "http"),

@@ -52,7 +52,7 @@ type network struct {
 	seen      *discovery.Seen
 	multicast *mdns.Service  // nil unless it is a source
 	peers     *static.Source // nil unless it is a source
-	transport *mesh.Transport
+	transport meshClient
 	hosts     *external.Hosts
 	invoker   *invoke.Invoker
 }
@@ -107,14 +107,7 @@ func newNetwork(o networkOptions) (*network, error) {
 	if n.hosts, err = hostsOf(o); err != nil {
 		return nil, err
 	}
-	n.transport = mesh.NewTransport(mesh.TransportConfig{
-		TLS: func(want identity.ID, key discovery.Key) *tls.Config {
-			return o.workload.Client(want, discovery.Label(n.key, key), mesh.ALPN)
-		},
-		Dial:    n.dial,
-		Expires: func() time.Time { return o.workload.Leaf().NotAfter },
-		Logger:  o.log,
-	})
+	n.transport = n.newMeshClient(o)
 	name, _ := os.Hostname() // without one the forwarded fields say localhost
 	n.invoker = invoke.New(invoke.Options{
 		Self: o.workload.ID(), Resolver: n.resolver, Mesh: n.transport, Local: o.local, External: n.hosts,
@@ -139,13 +132,15 @@ func (n *network) find(o networkOptions) error {
 			sources = append(sources, source)
 		}
 	}
-	seen, err := discovery.OpenSeen(o.place.home.Seen())
-	if err != nil {
-		o.log.Warn("apps seen before are forgotten", "err", err)
+	if o.place.home.Path != "" {
+		seen, err := discovery.OpenSeen(o.place.home.Seen())
+		if err != nil {
+			o.log.Warn("apps seen before are forgotten", "err", err)
+		}
+		n.seen = seen
 	}
-	n.seen = seen
 	n.resolver = discovery.New(discovery.Options{
-		Sources: sources, Namespace: o.cfg.Namespace, Seen: seen,
+		Sources: sources, Namespace: o.cfg.Namespace, Seen: n.seen,
 		ResolveTimeout: o.cfg.ResolveTimeout, Logger: o.log,
 	})
 	return nil

@@ -25,6 +25,9 @@ type place struct {
 // openPlace opens home, making its authority on first use, and the runtime
 // folder.
 func openPlace(ctx context.Context, home config.Home, getenv func(string) string, log *slog.Logger) (*place, error) {
+	if home.Path == "" {
+		return openPassing(getenv, log)
+	}
 	authority, made, err := ca.Ensure(ctx, home.Certs(), ca.Options{Logger: log})
 	if err != nil {
 		return nil, err
@@ -37,6 +40,22 @@ func openPlace(ctx context.Context, home config.Home, getenv func(string) string
 		return nil, err
 	}
 	return &place{home: home, authority: authority, folder: folder}, nil
+}
+
+// openPassing is a place without a home: its authority is gone with the
+// process.
+func openPassing(getenv func(string) string, log *slog.Logger) (*place, error) {
+	authority, err := ca.Ephemeral(ca.Options{Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	folder, err := rundir.Open(rundir.Base(getenv), authority.Fingerprint())
+	if err != nil {
+		return nil, err
+	}
+	log.Warn("there is no home folder: the identity is kept in memory, and no other sidecar knows it",
+		"hint", "set HOME or PILLION_HOME")
+	return &place{authority: authority, folder: folder}, nil
 }
 
 // prepare opens the home and looks for what would make this run a mistake,

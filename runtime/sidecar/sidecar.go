@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/discovery"
+	"github.com/pillion-dev/pillion/internal/daprlog"
 	"github.com/pillion-dev/pillion/internal/lifecycle"
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/logs"
@@ -23,7 +24,6 @@ import (
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/instance"
 	"github.com/pillion-dev/pillion/runtime/invoke"
-	"github.com/pillion-dev/pillion/runtime/mesh"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 	"github.com/pillion-dev/pillion/runtime/telemetry"
 	"github.com/pillion-dev/pillion/tls/mtls"
@@ -46,6 +46,9 @@ type Env struct {
 	// Say gets the few lines about the sidecar itself. It must not block for
 	// long and may be called from several goroutines.
 	Say func(Notice)
+	// Records is Dapr's log, for a profile that has it: all that is said of the
+	// sidecar then goes there. Nil: to Say.
+	Records *daprlog.Handler
 	// Hurry is closed when the person does not want to wait any longer. Nil:
 	// never.
 	Hurry <-chan struct{}
@@ -56,8 +59,11 @@ type Env struct {
 // gracefully first, within cfg.Grace. It returns an error only for a failure of
 // the sidecar's own; nothing is left running then either.
 func Run(ctx context.Context, cfg config.Sidecar, env Env) (exit int, err error) {
-	s := &sidecar{cfg: withDefaults(cfg), env: env, began: time.Now(), requests: make(chan bool, 4)}
-	s.log = slog.New(logNotices{say: s.say, least: logLevel(cfg.LogLevel)})
+	s := &sidecar{
+		cfg: withDefaults(cfg), env: env, began: time.Now(), requests: make(chan bool, 4),
+		opened: make(chan struct{}), ward: ward{shut: make(chan struct{})},
+	}
+	s.log = s.logger()
 	defer s.release(ctx)
 	for _, step := range []func(context.Context) error{
 		s.prepare, s.bind, s.identify, s.register, s.keep, s.wire, s.launch,
@@ -81,6 +87,7 @@ type sidecar struct {
 
 	http, grpc door
 	pprof      door // empty unless profiling was asked for
+	public     door // empty unless there is a port for health and metadata
 	meshLn     net.Listener
 	meshSocket net.Listener // the same for callers on this machine; nil without
 
@@ -91,16 +98,20 @@ type sidecar struct {
 	tracer  *telemetry.Tracer // nil: nobody traces
 	taps    invoke.Taps       // who reads the app's calls
 	net     *network
-	server  *mesh.Server
+	server  meshServer
 	app     *app.App
 	doors   *httpapi.Server
+	ward    ward
 	service *grpcapi.Server
 	process *supervisor.Process // nil without a command
 
-	ready   atomic.Bool  // the app could be called at least once
-	puzzled atomic.Bool  // a warning said why it cannot be called
-	stopped atomic.Bool  // the stopping has begun
-	presses atomic.Int32 // of the terminal's keys that are ours
+	ready  atomic.Bool   // the app could be called at least once
+	opened chan struct{} // closed by the first time, where daprd's lines are said
+	// initialised is set once everything is there that daprd waits for.
+	initialised atomic.Bool
+	puzzled     atomic.Bool  // a warning said why it cannot be called
+	stopped     atomic.Bool  // the stopping has begun
+	presses     atomic.Int32 // of the terminal's keys that are ours
 
 	publishing sync.Mutex // held while the state is told
 
@@ -157,10 +168,18 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 	}
 	for _, d := range []door{s.http, s.grpc} {
 		for _, ln := range d.listeners {
-			tasks = append(tasks, lifecycle.Task{Name: "door " + ln.Addr().String(), Run: func(parts context.Context) error {
+			tasks = append(tasks, s.ward.task("door "+ln.Addr().String(), func(parts context.Context) error {
 				return s.doors.Serve(parts, ln)
-			}})
+			}))
 		}
+	}
+	for _, ln := range s.public.listeners {
+		tasks = append(tasks, s.ward.task("public door "+ln.Addr().String(), func(parts context.Context) error {
+			return s.doors.ServePublic(parts, ln)
+		}))
+	}
+	if s.cfg.Profile.DaprLogs {
+		tasks = append(tasks, lifecycle.Task{Name: "start", Run: s.initialise})
 	}
 	tasks = append(tasks, s.profilingTasks()...)
 	tasks = append(tasks, s.net.tasks()...)
@@ -168,6 +187,7 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 		tasks = append(tasks, lifecycle.Task{Name: "process", Run: s.tune})
 	}
 	err := lifecycle.Run(context.WithoutCancel(ctx), tasks...)
+	s.ward.watching.Wait()
 	s.closeTracer(ctx)
 	s.closeRecord(ctx)
 	return s.outcome.exit, err
@@ -186,6 +206,7 @@ func (s *sidecar) release(ctx context.Context) {
 		s.service.Close()
 	}
 	s.pprof.close()
+	s.public.close()
 	s.closeTracer(ctx)
 	for _, ln := range append(append([]net.Listener{s.meshLn, s.meshSocket}, s.http.listeners...), s.grpc.listeners...) {
 		if ln != nil {
@@ -200,6 +221,10 @@ func (s *sidecar) release(ctx context.Context) {
 
 // say tells the person, and the run's log.
 func (s *sidecar) say(n Notice) {
+	if s.env.Records != nil {
+		s.note(n)
+		return
+	}
 	if s.record != nil {
 		s.record.Line(logs.Pillion, n.String())
 	}

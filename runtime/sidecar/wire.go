@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/pillion-dev/pillion/discovery"
@@ -17,7 +18,6 @@ import (
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
-	"github.com/pillion-dev/pillion/runtime/mesh"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 	"github.com/pillion-dev/pillion/tls/ca"
 	"github.com/pillion-dev/pillion/tls/identity"
@@ -35,19 +35,25 @@ const doorDrain = 500 * time.Millisecond
 // bind opens the doors and the mesh listener. Ports are announced only once
 // they are ours.
 func (s *sidecar) bind(ctx context.Context) error {
+	if err := s.bindDoors(ctx); err != nil {
+		return err
+	}
+	if err := s.bindPublic(ctx); err != nil {
+		return err
+	}
 	var err error
-	if s.http, err = bindDoor(ctx, s.cfg.HTTPPort, defaultHTTPPort); err != nil {
-		return s.taken(err, s.cfg.HTTPPort, "--dapr-http-port")
+	if s.cfg.Profile.LoopbackDoors {
+		s.meshLn, err = bindMesh(ctx, s.cfg.MeshPort, s.cfg.AppID, s.cfg.LAN)
+	} else {
+		s.meshLn, err = s.bindInternal(ctx)
 	}
-	if s.grpc, err = bindDoor(ctx, s.cfg.GRPCPort, defaultGRPCPort); err != nil {
-		return s.taken(err, s.cfg.GRPCPort, "--dapr-grpc-port")
-	}
-	if s.meshLn, err = bindMesh(ctx, s.cfg.MeshPort, s.cfg.AppID, s.cfg.LAN); err != nil {
+	if err != nil {
 		return s.taken(err, s.cfg.MeshPort, "--dapr-internal-grpc-port")
 	}
 	if err := s.bindProfiling(ctx); err != nil {
 		return err
 	}
+	s.env.Environ = append(slices.Clone(s.env.Environ), s.daprdEnviron()...)
 	if s.cfg.AppPortAuto {
 		return s.chooseAppPort(ctx)
 	}
@@ -139,6 +145,9 @@ func (s *sidecar) workingFolder() string {
 // keep begins the run's log. A log that cannot be kept is said, and is no
 // reason not to run.
 func (s *sidecar) keep(ctx context.Context) error {
+	if s.env.Home.Path == "" {
+		return nil // no home to keep it in, which has been said
+	}
 	record, err := s.beginRecord(ctx)
 	if record == nil {
 		s.say(Notice{Kind: Warning, Text: "the output of " + s.cfg.AppID + " is not kept", Cause: err.Error()})
@@ -172,7 +181,6 @@ func (s *sidecar) wire(ctx context.Context) error {
 		Hold: app.HoldLimits{Wait: s.cfg.Hold}, StartHold: s.cfg.StartHold, Token: s.cfg.AppToken,
 		Sockets: s.sockets, Processes: s.processes, Events: s.heard, Standard: s.standard(), Logger: s.log,
 	})
-	own := discovery.Key{Namespace: s.cfg.Namespace, App: s.cfg.AppID}
 	rules, err := s.rules()
 	if err != nil {
 		return err
@@ -185,13 +193,7 @@ func (s *sidecar) wire(ctx context.Context) error {
 		s.taps.Attach(apiLog{s})
 		stages = append(stages, s.logPeers)
 	}
-	labels := labelsOf(tlsKey(s.place), own)
-	s.server = mesh.NewServer(mesh.ServerConfig{
-		TLS:     s.workload.Server(mtls.ServerOptions{Labels: labels, NextProtos: []string{mesh.ALPN}}),
-		Handler: callee, Instance: s.registration.Entry().ID,
-		Version: buildinfo.Version(), State: discovery.Starting, Logger: s.log,
-		Expires: func() time.Time { return s.workload.Leaf().NotAfter },
-	})
+	s.server = s.newMeshServer(callee)
 	s.net, err = newNetwork(networkOptions{
 		cfg: s.cfg, place: s.place, workload: s.workload, local: callee, stages: stages, taps: &s.taps,
 		getenv: lookupIn(s.env.Environ), log: s.log,
@@ -201,20 +203,33 @@ func (s *sidecar) wire(ctx context.Context) error {
 		return err
 	}
 	s.service = s.newGRPC(s.net.invoker, nil, config.APILists{}) //nolint:contextcheck // a stream has its own
+	s.openDoors()
+	return nil
+}
+
+// openDoors builds what answers at the doors.
+func (s *sidecar) openDoors() {
 	s.doors = httpapi.New(httpapi.Config{
 		Invoke: s.net.invoker, GRPC: grpcDoor(s.service), Self: s.workload.ID(),
-		AllowedOrigins: s.cfg.AllowedOrigins, AllowedHosts: s.cfg.AllowedHosts,
+		AllowedOrigins: s.cfg.AllowedOrigins, AllowedHosts: s.allowedHosts(),
 		AllowOtherUsers: s.cfg.AllowOtherUsers || !s.cfg.Profile.OwnUserDoors, APIToken: s.cfg.APIToken,
 		NotReady: s.notReady, Metadata: s.metadata,
-		Standard: s.standard(), MaxHead: int(s.cfg.ReadBuffer),
-		Shutdown: s.ask, APILog: s.doorLog(), Own: s.ownTrace(), Drain: doorDrain, Logger: s.log,
+		Standard: s.standard(), MaxHead: int(s.cfg.ReadBuffer), MaxBody: s.cfg.MaxBody,
+		Shutdown: s.ask, APILog: s.doorLog(), Own: s.ownTrace(), Drain: s.doorDrain(), Logger: s.log,
 	})
-	return nil
 }
 
 // standard reports whether the Go library speaks HTTP instead of our own
 // engines.
 func (s *sidecar) standard() bool { return s.cfg.Engine == "standard" }
+
+// doorDrain bounds the wait for requests at the doors once they are closed.
+func (s *sidecar) doorDrain() time.Duration {
+	if s.cfg.Profile.DaprLogs {
+		return s.cfg.Grace
+	}
+	return doorDrain
+}
 
 // launch starts the app. It comes last: from here on there is something to
 // stop.

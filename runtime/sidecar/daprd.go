@@ -1,0 +1,265 @@
+package sidecar
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pillion-dev/pillion/internal/buildinfo"
+	"github.com/pillion-dev/pillion/logs"
+	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/invoke"
+)
+
+// What daprd's log says, and when: editors and scripts wait for these lines.
+
+// The scopes of Dapr's log that lines of ours stand in.
+const (
+	scopeSecurity = "dapr.runtime.security"
+	scopeHTTP     = "dapr.runtime.http"
+	scopeGRPC     = "dapr.runtime.grpc.api"
+	scopeInternal = "dapr.runtime.grpc.internal"
+	scopeAPILog   = "dapr.runtime.http-info"
+)
+
+const (
+	// stillWaiting is how often a wait for the app is said.
+	stillWaiting = 10 * time.Second
+	// appConfigWait bounds the wait for the app's configuration, and
+	// maxAppConfig what is read of it.
+	appConfigWait = 30 * time.Second
+	maxAppConfig  = 1 << 20
+)
+
+// logger is where the sidecar's own records go: to Dapr's log, and to the run's
+// own; without that they are notices.
+func (s *sidecar) logger() *slog.Logger {
+	if s.env.Records == nil {
+		return slog.New(logNotices{say: s.say, least: logLevel(s.cfg.LogLevel)})
+	}
+	return slog.New(s.env.Records.Also(kept{s}))
+}
+
+// kept writes records into the run's log.
+type kept struct{ *sidecar }
+
+func (k kept) Write(line []byte) (int, error) {
+	if k.record != nil {
+		k.record.Line(logs.Pillion, strings.TrimSuffix(string(line), "\n"))
+	}
+	return len(line), nil
+}
+
+// scoped is the log of one of Dapr's parts.
+func (s *sidecar) scoped(scope string) *slog.Logger { return s.log.With("scope", scope) }
+
+// note writes a notice as a record.
+func (s *sidecar) note(n Notice) {
+	var attrs []any
+	if n.Cause != "" {
+		attrs = append(attrs, "cause", n.Cause)
+	}
+	if n.Hint != "" {
+		attrs = append(attrs, "hint", n.Hint)
+	}
+	text := strings.Join(slices.Concat([]string{n.Text}, n.Facts, n.More), ", ")
+	switch n.Kind {
+	case Warning:
+		s.log.Warn(text, attrs...) //nolint:sloglint // a notice is a whole sentence
+	case Failed:
+		s.log.Error(text, attrs...) //nolint:sloglint // likewise
+	case Info, Good:
+		s.log.Info(text, attrs...) //nolint:sloglint // likewise
+	}
+}
+
+// version is what we call ourselves where Dapr says its version.
+func (s *sidecar) version() string {
+	if s.cfg.Profile.DaprLogs {
+		return buildinfo.DaprVersion()
+	}
+	return buildinfo.Version()
+}
+
+// daprdEnviron are the variables that daprd sets in its own process, for what
+// reads them: resources and components.
+func (s *sidecar) daprdEnviron() []string {
+	if !s.cfg.Profile.DaprLogs {
+		return nil
+	}
+	return []string{
+		"APP_ID=" + s.cfg.AppID,
+		"APP_PORT=" + port(s.cfg.AppPort),
+		"HOST_ADDRESS=" + hostAddr(s.cfg.HostIP).String(),
+		"DAPR_PORT=" + port(listenPort(s.meshLn)),
+		"DAPR_HTTP_PORT=" + port(s.http.port),
+		"DAPR_GRPC_PORT=" + port(s.grpc.port),
+		"DAPR_METRICS_PORT=" + port(s.cfg.MetricsPort),
+		"DAPR_PROFILE_PORT=" + port(s.pprof.port),
+	}
+}
+
+// sayListening says what is bound, in daprd's order. Whoever reads it can
+// connect: it is all open.
+func (s *sidecar) sayListening() {
+	s.sayMesh()
+	s.logf("standalone mode configured")
+	s.logf("app id: " + s.cfg.AppID)
+	s.logf("Initialized name resolution to " + strings.Join(announcing(s.cfg.Discovery), ", "))
+	s.logf("Loading components…")
+	s.logf("Waiting for all outstanding components to be processed…")
+	s.logf("All outstanding components processed")
+	s.logf("Loading endpoints…")
+	s.sayDoor(s.grpc, scopeGRPC, "gRPC server", "API gRPC server")
+	s.sayDoor(s.http, scopeHTTP, "HTTP server", "HTTP server")
+	for _, ln := range s.public.listeners {
+		s.scoped(scopeHTTP).Info("Public HTTP server listening on TCP address: " + listenText(ln)) //nolint:sloglint // as Dapr has it
+	}
+	s.scoped(scopeInternal).Info("gRPC server listening on TCP address: " + listenText(s.meshLn)) //nolint:sloglint // as Dapr has it
+	s.logf("Internal gRPC server is running on " + s.cfg.InternalListenAddress + ":" + port(listenPort(s.meshLn)))
+	if s.cfg.UnixDomainSocket == "" && len(s.cfg.ListenAddresses) == 0 {
+		s.log.Warn("the APIs listen on all interfaces: who reaches this machine can call through them",
+			"hint", "--dapr-listen-addresses 127.0.0.1 keeps them to this machine")
+	}
+}
+
+// sayMesh says how sidecars of this one speak to each other.
+func (s *sidecar) sayMesh() {
+	security := s.scoped(scopeSecurity)
+	if !s.cfg.EnableMTLS {
+		security.Warn("mTLS is disabled. Skipping certificate request and tls validation")
+		return
+	}
+	if s.cfg.SentryAddress != "" || s.cfg.TrustAnchors != "" {
+		security.Warn("another authority's certificates are not used: this sidecar's come from its home's own authority, and only sidecars of that home can call it",
+			"sentry", s.cfg.SentryAddress, "cause", "this version does not ask a Sentry on the network")
+	}
+	security.Info("Security is initialized successfully", "identity", s.workload.ID().String())
+}
+
+// sayDoor says where a door listens, as Dapr's server and its runtime do.
+func (s *sidecar) sayDoor(d door, scope, server, running string) {
+	for _, ln := range d.listeners {
+		if ln.Addr().Network() == "unix" {
+			s.scoped(scope).Info(server + " listening on UNIX socket: " + ln.Addr().String()) //nolint:sloglint // as Dapr has it
+			continue
+		}
+		s.scoped(scope).Info(server + " listening on TCP address: " + listenText(ln)) //nolint:sloglint // as Dapr has it
+	}
+	if d.port == 0 {
+		s.logf(running + " is running on a Unix Domain Socket")
+		return
+	}
+	s.logf(running + " is running on port " + port(d.port))
+}
+
+// listenText is a listener's address as Dapr writes it: without a host if it is
+// on all of them.
+func listenText(ln net.Listener) string {
+	if addr, ok := ln.Addr().(*net.TCPAddr); ok && addr.IP.IsUnspecified() {
+		return ":" + port(listenPort(ln))
+	}
+	return ln.Addr().String()
+}
+
+// logf writes one of Dapr's own sentences.
+func (s *sidecar) logf(sentence string) {
+	s.log.Info(sentence) //nolint:sloglint // as Dapr has it
+}
+
+// initialise is what daprd does between its ports being open and its being
+// ready: it waits for the app, and asks it for its configuration.
+func (s *sidecar) initialise(ctx context.Context) error {
+	if s.cfg.AppPort != 0 {
+		protocol := s.cfg.AppProtocol
+		s.logf("application protocol: " + protocol + ". waiting on port " + port(s.cfg.AppPort) +
+			".  This will block until the app is listening on that port.")
+		if !s.awaitApp(ctx) {
+			return nil
+		}
+		s.logf("application discovered on port " + port(s.cfg.AppPort))
+		if n := s.cfg.AppMaxConcurrency; n > 0 {
+			s.logf("app max concurrency set to " + strconv.Itoa(n))
+		}
+		if protocol != "grpc" && protocol != "grpcs" {
+			s.askConfiguration(ctx)
+		}
+	}
+	if ctx.Err() == nil {
+		s.initialised.Store(true)
+		s.logf("dapr initialized. Status: Running. Init Elapsed " + strconv.Itoa(int(time.Since(s.began).Milliseconds())) + "ms")
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// awaitApp waits until the app's port has been open once; false if ctx ends
+// first.
+func (s *sidecar) awaitApp(ctx context.Context) bool {
+	tick := time.NewTicker(stillWaiting)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.opened:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+			s.logf("waiting for application to listen on port " + port(s.cfg.AppPort))
+		}
+	}
+}
+
+// askConfiguration asks the app for its configuration of actors, as daprd does
+// once. There are no actors here, but apps may wait for the question.
+func (s *sidecar) askConfiguration(ctx context.Context) {
+	if slices.ContainsFunc(s.cfg.DisableInitEndpoints, func(name string) bool { return strings.EqualFold(name, config.InitConfig) }) {
+		s.log.Warn("Skipping programmatic dapr configuration loading (see 'disable-init-endpoints' flag/annotation)")
+		return
+	}
+	entities, err := s.appEntities(ctx)
+	if err != nil {
+		s.log.Debug("the app's configuration was not loaded", "err", err)
+		return
+	}
+	s.logf("Application configuration loaded")
+	if len(entities) > 0 {
+		s.log.Warn("the app has actors, which this version does not have: they are not called", "entities", strings.Join(entities, ","))
+	}
+}
+
+// appEntities are the actor types of the app. An app without the endpoint has
+// none.
+func (s *sidecar) appEntities(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, appConfigWait)
+	defer cancel()
+	answer, err := s.app.Serve(ctx, &invoke.Call{
+		Verb: http.MethodGet, Path: "/dapr/config", Major: 1, Caller: s.workload.ID(), Attempt: 1, Only: true,
+		Fields: invoke.Fields{
+			{Name: "Content-Type", Value: "application/json"}, {Name: "dapr-app-id", Value: s.cfg.AppID},
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close() //nolint:errcheck // only read
+	if answer.Status != http.StatusOK {
+		return nil, nil
+	}
+	var told struct {
+		Entities []string `json:"entities"`
+	}
+	err = json.NewDecoder(io.LimitReader(answer.Body, maxAppConfig)).Decode(&told)
+	if errors.Is(err, io.EOF) {
+		err = nil // nothing was said
+	}
+	return told.Entities, err
+}
