@@ -71,7 +71,6 @@ type daprd struct {
 	extra []string // arguments that are no flags: daprd does not look at them
 
 	records *daprlog.Handler
-	log     *slog.Logger
 }
 
 // errFatal ends the process with status 1; what had to be said is in the log.
@@ -90,13 +89,13 @@ func (d *daprd) serve(ctx context.Context) error {
 	}
 	defer closeLog()
 	info := buildinfo.Read()
-	d.log.Info("Starting Dapr Runtime -- version " + buildinfo.DaprVersion() + " -- commit " + info.Commit) //nolint:sloglint // as Dapr has it
-	d.log.Info("Log level set to: " + daprLevel(cfg.LogLevel))                                              //nolint:sloglint // as Dapr has it
+	d.records.Say(slog.LevelInfo, "", "Starting Dapr Runtime -- version "+buildinfo.DaprVersion()+" -- commit "+info.Commit)
+	d.records.Say(slog.LevelInfo, "", "Log level set to: "+daprLevel(cfg.LogLevel))
 	if err := errors.Join(d.checkMode(), cfg.Validate()); err != nil {
 		return d.fatal(err)
 	}
 	d.noteFlags(flags)
-	signals := watchDaprd(d.log)
+	signals := watchDaprd(d.records)
 	defer signals.stop()
 	for {
 		restart, err := d.once(ctx, signals, cfg, home)
@@ -104,7 +103,7 @@ func (d *daprd) serve(ctx context.Context) error {
 			return err
 		}
 		if !restart {
-			d.log.Info("Daprd shutdown gracefully")
+			d.records.Say(slog.LevelInfo, "", "Daprd shutdown gracefully")
 			return nil
 		}
 		if cfg, home, err = d.config(flags); err != nil {
@@ -175,7 +174,6 @@ func (d *daprd) openLog(cfg config.Sidecar) (closeLog func(), err error) {
 	d.records = daprlog.New(to, daprlog.Options{
 		AppID: cfg.AppID, Instance: host, Version: buildinfo.DaprVersion(), JSON: cfg.LogAsJSON, Least: leastLevel(cfg.LogLevel),
 	})
-	d.log = slog.New(d.records)
 	return closeLog, nil
 }
 
@@ -202,15 +200,16 @@ func daprLevel(level string) string {
 // noteFlags says once what was given and has no effect, or a newer name.
 func (d *daprd) noteFlags(flags config.Given) {
 	if names := noEffect(d.cmd, flags); len(names) > 0 {
-		d.log.Info(noEffectText(names)) //nolint:sloglint // the flags are the message
+		d.records.Say(slog.LevelInfo, "", noEffectText(names))
 	}
-	for name, instead := range oldFlags {
-		if flags[name] != nil {
-			d.log.Warn("Flag --" + name + " has been deprecated, use " + instead) //nolint:sloglint // as pflag says it
+	for _, f := range oldFlags {
+		if flags[f.name] != nil {
+			d.records.Say(slog.LevelWarn, "", "Flag --"+f.name+" has been deprecated, use "+f.instead)
 		}
 	}
 	if len(d.extra) > 0 {
-		d.log.Warn("arguments that are no flags are not looked at", "arguments", strings.Join(d.extra, " "))
+		d.records.Say(slog.LevelWarn, "", "arguments that are no flags are not looked at",
+			slog.String("arguments", strings.Join(d.extra, " ")))
 	}
 }
 
@@ -226,14 +225,14 @@ func (d *daprd) fatal(err error) error {
 		if e.Hint != "" {
 			attrs = append(attrs, slog.String("hint", e.Hint))
 		}
-		d.log.LogAttrs(d.cmd.Context(), daprlog.LevelFatal, "Fatal error from runtime: "+e.What, attrs...) //nolint:sloglint // as Dapr has it
+		d.records.Say(daprlog.LevelFatal, "", "Fatal error from runtime: "+e.What, attrs...)
 	}
 	return errFatal
 }
 
 // causes takes joined errors apart.
 func causes(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only the outermost can be joined
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}

@@ -21,21 +21,7 @@ func addSidecarFlags(cmd *cobra.Command, o *sidecarOptions) {
 	app.setting("app-health-probe-timeout", "", "<ms> to answer [500]")
 	app.setting("app-health-threshold", "", "<n> failures that make it unhealthy [3]")
 	app.setting("disable-init-endpoints", "", "<list> of it not to ask: config, subscribe")
-	doors := group(cmd, "APIs")
-	doors.setting("dapr-http-port", "", "<port> of the HTTP API [3500]")
-	doors.setting("dapr-grpc-port", "", "<port> of the gRPC API [50001]")
-	doors.setting("dapr-listen-addresses", "", "<list> where they listen [all interfaces]")
-	doors.setting("unix-domain-socket", "", "<dir> of Unix sockets, in place of the ports")
-	doors.setting("dapr-public-port", "", "<port> for health and metadata only [none]")
-	doors.setting("dapr-public-listen-address", "", "<host> where that listens [all interfaces]")
-	doors.setting("allowed-origins", "", "<list> web origins that may call, by commas")
-	doors.setting("read-buffer-size", "", "<size> of a request's head, at most [64Ki]")
-	doors.setting("max-body-size", "", "<size> of a body that is held whole [4Mi]")
-	doors.toggle("enable-metrics", "Prometheus metrics [true]")
-	doors.setting("metrics-port", "", "<port> of the metrics [9090]")
-	doors.setting("metrics-listen-address", "", "<host> where those listen [all interfaces]")
-	doors.toggle("enable-profiling", "pprof profiles, for this machine only")
-	doors.setting("profile-port", "", "<port> of the profiles [7777]")
+	addDoorFlags(cmd)
 	mesh := group(cmd, "Mesh")
 	mesh.setting("dapr-internal-grpc-port", "", "<port> of the mesh [a stable one]")
 	mesh.setting("dapr-internal-grpc-listen-address", "", "<host> where it listens [all interfaces]")
@@ -59,20 +45,36 @@ func addSidecarFlags(cmd *cobra.Command, o *sidecarOptions) {
 	addOldSidecarFlags(cmd, o)
 }
 
+// addDoorFlags adds those of the ports that programs connect to.
+func addDoorFlags(cmd *cobra.Command) {
+	doors := group(cmd, "APIs")
+	doors.setting("dapr-http-port", "", "<port> of the HTTP API [3500]")
+	doors.setting("dapr-grpc-port", "", "<port> of the gRPC API [50001]")
+	doors.setting("dapr-listen-addresses", "", "<list> where they listen [all interfaces]")
+	doors.setting("unix-domain-socket", "", "<dir> of Unix sockets, in place of the ports")
+	doors.setting("dapr-public-port", "", "<port> for health and metadata only [none]")
+	doors.setting("dapr-public-listen-address", "", "<host> where that listens [all interfaces]")
+	doors.setting("allowed-origins", "", "<list> web origins that may call, by commas")
+	doors.setting("read-buffer-size", "", "<size> of a request's head, at most [64Ki]")
+	doors.setting("max-body-size", "", "<size> of a body that is held whole [4Mi]")
+	doors.toggle("enable-metrics", "Prometheus metrics [true]")
+	doors.setting("metrics-port", "", "<port> of the metrics [9090]")
+	doors.setting("metrics-listen-address", "", "<host> where those listen [all interfaces]")
+	doors.toggle("enable-profiling", "pprof profiles, for this machine only")
+	doors.setting("profile-port", "", "<port> of the profiles [7777]")
+}
+
 // addOldSidecarFlags adds daprd's old forms, and the flags of what is not here.
 func addOldSidecarFlags(cmd *cobra.Command, o *sidecarOptions) {
 	old := group(cmd, "Old")
-	for name := range oldFlags {
-		if name == "app-ssl" {
-			old.toggle(name, "old form")
-			continue
-		}
-		old.setting(name, "", "<value> old form")
-	}
+	old.setting("components-path", "", "<dir> old name of --resources-path")
+	old.toggle("app-ssl", "old form of --app-protocol https")
+	old.setting("dapr-http-max-request-size", "", "<MB> old form of --max-body-size")
+	old.setting("dapr-http-read-buffer-size", "", "<KB> old form of --read-buffer-size")
 	old.texts(&o.mode, "mode", "", "<name> standalone; there is no other here")
 	old.setting("engine", "", "<name> who speaks HTTP: fast, or the Go library's standard [fast]")
-	for name := range oldFlags {
-		cmd.Flags().Lookup(name).Hidden = true
+	for _, f := range oldFlags {
+		cmd.Flags().Lookup(f.name).Hidden = true
 	}
 	for _, name := range []string{"mode", "engine"} {
 		cmd.Flags().Lookup(name).Hidden = true
@@ -93,11 +95,11 @@ func addOldSidecarFlags(cmd *cobra.Command, o *sidecarOptions) {
 }
 
 // oldFlags are daprd's deprecated flags, and what to say in their place.
-var oldFlags = map[string]string{
-	"components-path":            "--resources-path",
-	"app-ssl":                    "--app-protocol https or grpcs",
-	"dapr-http-max-request-size": "--max-body-size",
-	"dapr-http-read-buffer-size": "--read-buffer-size",
+var oldFlags = []struct{ name, instead string }{
+	{"components-path", "--resources-path"},
+	{"app-ssl", "--app-protocol https or grpcs"},
+	{"dapr-http-max-request-size", "--max-body-size"},
+	{"dapr-http-read-buffer-size", "--read-buffer-size"},
 }
 
 // daprdArgs are the arguments of `pillion sidecar` with two dashes in front of

@@ -18,7 +18,7 @@ const scopeSignals = "dapr.signals"
 // anew.
 type daprdSignals struct {
 	hurry chan struct{} // closed by the second one
-	log   *slog.Logger
+	log   *daprlog.Handler
 
 	got      chan os.Signal
 	over     chan struct{}
@@ -31,9 +31,9 @@ type daprdSignals struct {
 }
 
 // watchDaprd begins to watch. Stop ends it.
-func watchDaprd(log *slog.Logger) *daprdSignals {
+func watchDaprd(log *daprlog.Handler) *daprdSignals {
 	s := &daprdSignals{
-		hurry: make(chan struct{}), log: log.With("scope", scopeSignals),
+		hurry: make(chan struct{}), log: log,
 		got: make(chan os.Signal, 4), over: make(chan struct{}), end: func() {},
 	}
 	signal.Notify(s.got, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -66,16 +66,16 @@ func (s *daprdSignals) take(sig os.Signal) {
 		if s.stopped || s.hungUp {
 			return
 		}
-		s.log.Info("Received signal '" + sig.String() + "'; restarting") //nolint:sloglint // as Dapr has it
+		s.log.Say(slog.LevelInfo, scopeSignals, "Received signal '"+sig.String()+"'; restarting")
 		s.hungUp = true
 	case !s.stopped:
-		s.log.Info("Received signal '" + sig.String() + "'; beginning shutdown") //nolint:sloglint // as Dapr has it
+		s.log.Say(slog.LevelInfo, scopeSignals, "Received signal '"+sig.String()+"'; beginning shutdown")
 		s.stopped = true
 	default:
 		select {
 		case <-s.hurry:
 		default:
-			s.log.Log(context.Background(), daprlog.LevelFatal, //nolint:sloglint // as Dapr has it
+			s.log.Say(daprlog.LevelFatal, scopeSignals,
 				"Received signal '"+sig.String()+"' during shutdown; exiting immediately")
 			close(s.hurry)
 		}

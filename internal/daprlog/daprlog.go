@@ -72,6 +72,20 @@ func (h *Handler) Also(w io.Writer) *Handler {
 	return &also
 }
 
+// Say writes one of Dapr's own sentences, for a scope; "" is DefaultScope. A nil
+// Handler writes nothing. What cannot be written is nobody's to tell.
+func (h *Handler) Say(level slog.Level, scope, sentence string, attrs ...slog.Attr) {
+	if h == nil || level < h.least {
+		return
+	}
+	r := slog.NewRecord(time.Now(), level, sentence, 0)
+	if scope != "" {
+		r.AddAttrs(slog.String(Scope, scope))
+	}
+	r.AddAttrs(attrs...)
+	_ = h.record(r)
+}
+
 // From returns a Handler like h that writes records from another level on.
 func (h *Handler) From(least slog.Level) *Handler {
 	from := *h
@@ -97,7 +111,9 @@ func (b both) Write(p []byte) (int, error) {
 func (h *Handler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.least }
 
 // Handle implements slog.Handler.
-func (h *Handler) Handle(_ context.Context, r slog.Record) error {
+func (h *Handler) Handle(_ context.Context, r slog.Record) error { return h.record(r) }
+
+func (h *Handler) record(r slog.Record) error {
 	fields := maps.Clone(h.fields)
 	r.Attrs(func(a slog.Attr) bool {
 		add(fields, h.prefix, a)

@@ -2,10 +2,10 @@ package sidecar
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
@@ -33,35 +33,36 @@ func (s *sidecar) doorLog() func(httpapi.APICall) {
 
 // recordCall writes a door's line into Dapr's log.
 func (s *sidecar) recordCall(c httpapi.APICall) {
-	attrs := []any{
-		"code", c.Code, "duration", c.Duration.Milliseconds(), "method", c.Method, "scope", scopeAPILog, "size", c.Size,
+	attrs := []slog.Attr{
+		slog.Int("code", c.Code), slog.Int64("duration", c.Duration.Milliseconds()),
+		slog.String("method", c.Method), slog.Int64("size", c.Size),
 	}
 	if c.Target != "" {
-		attrs = append(attrs, "target", c.Target)
+		attrs = append(attrs, slog.String("target", c.Target))
 	}
 	if c.UserAgent != "" {
-		attrs = append(attrs, "useragent", c.UserAgent)
+		attrs = append(attrs, slog.String("useragent", c.UserAgent))
 	}
-	s.callLog().Info("HTTP API Called", attrs...)
+	s.calls.Say(slog.LevelInfo, scopeAPILog, "HTTP API Called", attrs...)
 }
 
-// callLog is Dapr's log for calls, which --log-level does not silence.
-func (s *sidecar) callLog() *slog.Logger {
-	return slog.New(s.env.Records.Also(kept{s}).From(slog.LevelInfo))
-}
-
-// sayCall says what is known of a call beside what Dapr says: pairs of names, in
-// their order, and values.
-func (s *sidecar) sayCall(message string, pairs ...any) {
+// sayCall says what is known of a call beside what Dapr says. The attributes
+// come in the order of their names.
+func (s *sidecar) sayCall(message string, attrs ...slog.Attr) {
 	if s.env.Records != nil {
-		s.callLog().Info(message, pairs...) //nolint:sloglint // two messages there are
+		s.calls.Say(slog.LevelInfo, scopeAPILog, message, attrs...)
 		return
 	}
-	text := "level=info msg=" + strconv.Quote(message) + " app_id=" + s.cfg.AppID
-	for i := 0; i+1 < len(pairs); i += 2 {
-		text += fmt.Sprintf(" %s=%v", pairs[i], pairs[i+1])
+	var text strings.Builder
+	text.WriteString("level=info msg=" + strconv.Quote(message) + " app_id=" + s.cfg.AppID)
+	for _, a := range attrs {
+		value := a.Value.String()
+		if strings.Contains(value, " ") {
+			value = strconv.Quote(value)
+		}
+		text.WriteString(" " + a.Key + "=" + value)
 	}
-	s.say(Notice{Text: text})
+	s.say(Notice{Text: text.String()})
 }
 
 // logPeers says whose certificate the answering sidecar had.
@@ -70,8 +71,9 @@ func (s *sidecar) logPeers(next invoke.Handler) invoke.Handler {
 		target := c.Target.App
 		answer, err := next.Serve(ctx, c)
 		if err == nil && !answer.Peer.IsZero() {
-			s.sayCall("call answered", "code", answer.Status, "instance", answer.Instance,
-				"peer", answer.Peer.String(), "self", s.workload.ID().String(), "target", target)
+			s.sayCall("call answered", slog.Int("code", answer.Status), slog.String("instance", answer.Instance),
+				slog.String("peer", answer.Peer.String()), slog.String("self", s.workload.ID().String()),
+				slog.String("target", target))
 		}
 		return answer, err
 	})
@@ -118,16 +120,9 @@ func (l apiLog) received(r *invoke.Record) {
 	if r.Err != nil {
 		code = r.Err.Reason.HTTPStatus()
 	}
-	l.sayCall("call received", "caller", r.Caller, "code", code, "duration", r.Ended.Sub(r.Began).Milliseconds(),
-		"method", l.quotedHere(r.Verb+" "+withoutQuery(r.Path)), "self", l.workload.ID().String())
-}
-
-// quotedHere is s in quotes, unless Dapr's log puts it in some.
-func (s *sidecar) quotedHere(text string) string {
-	if s.env.Records != nil {
-		return text
-	}
-	return strconv.Quote(text)
+	l.sayCall("call received", slog.String("caller", r.Caller), slog.Int("code", code),
+		slog.Int64("duration", r.Ended.Sub(r.Began).Milliseconds()),
+		slog.String("method", r.Verb+" "+withoutQuery(r.Path)), slog.String("self", l.workload.ID().String()))
 }
 
 // withoutQuery is path as it may be logged: a query can hold secrets.

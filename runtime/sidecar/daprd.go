@@ -39,13 +39,16 @@ const (
 	maxAppConfig  = 1 << 20
 )
 
-// logger is where the sidecar's own records go: to Dapr's log, and to the run's
-// own; without that they are notices.
-func (s *sidecar) logger() *slog.Logger {
+// openLog says where the sidecar's own records go: to Dapr's log, and to the
+// run's own; without that they are notices.
+func (s *sidecar) openLog() {
 	if s.env.Records == nil {
-		return slog.New(logNotices{say: s.say, least: logLevel(s.cfg.LogLevel)})
+		s.log = slog.New(logNotices{say: s.say, least: logLevel(s.cfg.LogLevel)})
+		return
 	}
-	return slog.New(s.env.Records.Also(kept{s}))
+	s.records = s.env.Records.Also(kept{s})
+	s.calls = s.records.From(slog.LevelInfo)
+	s.log = slog.New(s.records)
 }
 
 // kept writes records into the run's log.
@@ -58,27 +61,24 @@ func (k kept) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// scoped is the log of one of Dapr's parts.
-func (s *sidecar) scoped(scope string) *slog.Logger { return s.log.With("scope", scope) }
-
 // note writes a notice as a record.
 func (s *sidecar) note(n Notice) {
-	var attrs []any
+	var attrs []slog.Attr
 	if n.Cause != "" {
-		attrs = append(attrs, "cause", n.Cause)
+		attrs = append(attrs, slog.String("cause", n.Cause))
 	}
 	if n.Hint != "" {
-		attrs = append(attrs, "hint", n.Hint)
+		attrs = append(attrs, slog.String("hint", n.Hint))
 	}
-	text := strings.Join(slices.Concat([]string{n.Text}, n.Facts, n.More), ", ")
+	level := slog.LevelInfo
 	switch n.Kind {
 	case Warning:
-		s.log.Warn(text, attrs...) //nolint:sloglint // a notice is a whole sentence
+		level = slog.LevelWarn
 	case Failed:
-		s.log.Error(text, attrs...) //nolint:sloglint // likewise
+		level = slog.LevelError
 	case Info, Good:
-		s.log.Info(text, attrs...) //nolint:sloglint // likewise
 	}
+	s.records.Say(level, "", strings.Join(slices.Concat([]string{n.Text}, n.Facts, n.More), ", "), attrs...)
 }
 
 // version is what we call ourselves where Dapr says its version.
@@ -121,9 +121,9 @@ func (s *sidecar) sayListening() {
 	s.sayDoor(s.grpc, scopeGRPC, "gRPC server", "API gRPC server")
 	s.sayDoor(s.http, scopeHTTP, "HTTP server", "HTTP server")
 	for _, ln := range s.public.listeners {
-		s.scoped(scopeHTTP).Info("Public HTTP server listening on TCP address: " + listenText(ln)) //nolint:sloglint // as Dapr has it
+		s.records.Say(slog.LevelInfo, scopeHTTP, "Public HTTP server listening on TCP address: "+listenText(ln))
 	}
-	s.scoped(scopeInternal).Info("gRPC server listening on TCP address: " + listenText(s.meshLn)) //nolint:sloglint // as Dapr has it
+	s.records.Say(slog.LevelInfo, scopeInternal, "gRPC server listening on TCP address: "+listenText(s.meshLn))
 	s.logf("Internal gRPC server is running on " + s.cfg.InternalListenAddress + ":" + port(listenPort(s.meshLn)))
 	if s.cfg.UnixDomainSocket == "" && len(s.cfg.ListenAddresses) == 0 {
 		s.log.Warn("the APIs listen on all interfaces: who reaches this machine can call through them",
@@ -133,26 +133,27 @@ func (s *sidecar) sayListening() {
 
 // sayMesh says how sidecars of this one speak to each other.
 func (s *sidecar) sayMesh() {
-	security := s.scoped(scopeSecurity)
 	if !s.cfg.EnableMTLS {
-		security.Warn("mTLS is disabled. Skipping certificate request and tls validation")
+		s.records.Say(slog.LevelWarn, scopeSecurity, "mTLS is disabled. Skipping certificate request and tls validation")
 		return
 	}
 	if s.cfg.SentryAddress != "" || s.cfg.TrustAnchors != "" {
-		security.Warn("another authority's certificates are not used: this sidecar's come from its home's own authority, and only sidecars of that home can call it",
-			"sentry", s.cfg.SentryAddress, "cause", "this version does not ask a Sentry on the network")
+		s.records.Say(slog.LevelWarn, scopeSecurity, "another authority's certificates are not used: "+
+			"this sidecar's come from its home's own authority, and only sidecars of that home can call it",
+			slog.String("sentry", s.cfg.SentryAddress), slog.String("cause", "this version does not ask a Sentry on the network"))
 	}
-	security.Info("Security is initialized successfully", "identity", s.workload.ID().String())
+	s.records.Say(slog.LevelInfo, scopeSecurity, "Security is initialized successfully",
+		slog.String("identity", s.workload.ID().String()))
 }
 
 // sayDoor says where a door listens, as Dapr's server and its runtime do.
 func (s *sidecar) sayDoor(d door, scope, server, running string) {
 	for _, ln := range d.listeners {
 		if ln.Addr().Network() == "unix" {
-			s.scoped(scope).Info(server + " listening on UNIX socket: " + ln.Addr().String()) //nolint:sloglint // as Dapr has it
+			s.records.Say(slog.LevelInfo, scope, server+" listening on UNIX socket: "+ln.Addr().String())
 			continue
 		}
-		s.scoped(scope).Info(server + " listening on TCP address: " + listenText(ln)) //nolint:sloglint // as Dapr has it
+		s.records.Say(slog.LevelInfo, scope, server+" listening on TCP address: "+listenText(ln))
 	}
 	if d.port == 0 {
 		s.logf(running + " is running on a Unix Domain Socket")
@@ -172,7 +173,7 @@ func listenText(ln net.Listener) string {
 
 // logf writes one of Dapr's own sentences.
 func (s *sidecar) logf(sentence string) {
-	s.log.Info(sentence) //nolint:sloglint // as Dapr has it
+	s.records.Say(slog.LevelInfo, "", sentence)
 }
 
 // initialise is what daprd does between its ports being open and its being
@@ -222,7 +223,7 @@ func (s *sidecar) awaitApp(ctx context.Context) bool {
 // once. There are no actors here, but apps may wait for the question.
 func (s *sidecar) askConfiguration(ctx context.Context) {
 	if slices.ContainsFunc(s.cfg.DisableInitEndpoints, func(name string) bool { return strings.EqualFold(name, config.InitConfig) }) {
-		s.log.Warn("Skipping programmatic dapr configuration loading (see 'disable-init-endpoints' flag/annotation)")
+		s.records.Say(slog.LevelWarn, "", "Skipping programmatic dapr configuration loading (see 'disable-init-endpoints' flag/annotation)")
 		return
 	}
 	entities, err := s.appEntities(ctx)

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -96,7 +97,7 @@ func (s *sidecar) retire(ctx context.Context, signalled, now bool) error {
 		s.outcome.exit = 1
 	case !finished:
 		s.outcome.exit = 1
-		s.log.Log(context.WithoutCancel(ctx), daprlog.LevelFatal, "Graceful shutdown timeout exceeded, forcing shutdown")
+		s.records.Say(daprlog.LevelFatal, "", "Graceful shutdown timeout exceeded, forcing shutdown")
 	default:
 		s.logf("Dapr runtime stopped")
 	}
@@ -174,7 +175,7 @@ func (s *sidecar) block(ctx context.Context) (now bool) {
 func (s *sidecar) sayClosing() {
 	for _, d := range []door{s.http, s.public, s.pprof} {
 		for _, ln := range d.listeners {
-			s.scoped(scopeHTTP).Info("Closing HTTP server " + ln.Addr().String() + "…") //nolint:sloglint // as Dapr has it
+			s.records.Say(slog.LevelInfo, scopeHTTP, "Closing HTTP server "+ln.Addr().String()+"…")
 		}
 	}
 }

@@ -63,7 +63,7 @@ func Run(ctx context.Context, cfg config.Sidecar, env Env) (exit int, err error)
 		cfg: withDefaults(cfg), env: env, began: time.Now(), requests: make(chan bool, 4),
 		opened: make(chan struct{}), ward: ward{shut: make(chan struct{})},
 	}
-	s.log = s.logger()
+	s.openLog()
 	defer s.release(ctx)
 	for _, step := range []func(context.Context) error{
 		s.prepare, s.bind, s.identify, s.register, s.keep, s.wire, s.launch,
@@ -82,6 +82,9 @@ type sidecar struct {
 	env   Env
 	log   *slog.Logger
 	began time.Time
+	// records is Dapr's log, and calls the same for calls, which --log-level
+	// does not silence. Nil where there is none.
+	records, calls *daprlog.Handler
 
 	place *place // home, authority and runtime folder
 
