@@ -25,6 +25,7 @@ const actorLimit = time.Minute
 //
 //	/hold/{file}             answers when the file exists
 //	/env/{name}              a variable of its environment
+//	/dapr/config             what a sidecar asks at its start; it says so
 //	/call/{app}/{method...}  calls another app through its sidecar
 //	anything else            its name (-name), the method and the path
 type actor struct {
@@ -115,6 +116,10 @@ func (a *actor) handler() http.Handler {
 		if a.awaitFile(r.Context(), r.PathValue("file"), nil) {
 			say(w, "held until %s", r.PathValue("file"))
 		}
+	})
+	mux.HandleFunc("/dapr/config", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Println(a.name, "was asked:", r.Method, r.URL.Path, "for", r.Header.Get("Dapr-App-Id"))
+		say(w, `{"entities":["Cart"]}`)
 	})
 	mux.HandleFunc("/env/{name}", func(w http.ResponseWriter, r *http.Request) {
 		say(w, "%s", os.Getenv(r.PathValue("name")))

@@ -35,7 +35,7 @@ func Main(args []string, std ui.Streams) int {
 	defer cancel()
 	c := ui.NewConsole(std)
 	root := newRootCmd(c)
-	root.SetArgs(append([]string{}, daprdArgs(args)...)) // nil would mean os.Args
+	root.SetArgs(append([]string{}, argsOf(c.Name, args)...)) // nil would mean os.Args
 	ran, err := root.ExecuteContextC(ctx)
 	return c.Report(withStatus(ran, err))
 }

@@ -22,6 +22,8 @@ const waitLimit = 20 * time.Second
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"pillion":     func() { os.Exit(Main(os.Args[1:], OS())) },
+		"daprd":       func() { os.Exit(Main(os.Args[1:], OS())) },
+		"dapr":        func() { os.Exit(Main(os.Args[1:], OS())) },
 		"echoapp":     func() { os.Exit(echoApp(os.Args[1:])) },
 		"actor":       func() { os.Exit(actorMain(os.Args[1:])) },
 		"onlymessage": func() { os.Exit(onlyMessage(os.Args[1:])) },

@@ -19,8 +19,12 @@ import (
 	"github.com/pillion-dev/pillion/runtime/sidecar"
 )
 
-// sidecarCommand is the name of daprd's stand-in.
-const sidecarCommand = "sidecar"
+// sidecarCommand is the name of daprd's stand-in, and nameDaprd the name that
+// makes it of the whole program.
+const (
+	sidecarCommand = "sidecar"
+	nameDaprd      = "daprd"
+)
 
 // sidecarOptions are what daprd answers without running.
 type sidecarOptions struct {

@@ -102,6 +102,15 @@ var oldFlags = []struct{ name, instead string }{
 	{"dapr-http-read-buffer-size", "--read-buffer-size"},
 }
 
+// argsOf are the arguments as the root takes them. Under the name daprd
+// pillion is its sidecar command.
+func argsOf(name string, args []string) []string {
+	if name == nameDaprd {
+		args = append([]string{sidecarCommand}, args...)
+	}
+	return daprdArgs(args)
+}
+
 // daprdArgs are the arguments of `pillion sidecar` with two dashes in front of
 // every flag: daprd takes one, too. Other commands' arguments stay as they are.
 func daprdArgs(args []string) []string {

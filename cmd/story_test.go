@@ -53,6 +53,10 @@ func storyCommands() map[string]func(ts *testscript.TestScript, neg bool, args [
 		"authority": makeAuthority,
 		"door":      doorOf,
 		"instance":  instanceOf,
+		"answers":   awaitAnswer,
+		"inorder":   inOrderIn,
+		"refuses":   refuses,
+		"waitanew":  waitAnew,
 	}
 }
 

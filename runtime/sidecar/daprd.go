@@ -179,6 +179,7 @@ func (s *sidecar) logf(sentence string) {
 // initialise is what daprd does between its ports being open and its being
 // ready: it waits for the app, and asks it for its configuration.
 func (s *sidecar) initialise(ctx context.Context) error {
+	s.sayListening()
 	if s.cfg.AppPort != 0 {
 		protocol := s.cfg.AppProtocol
 		s.logf("application protocol: " + protocol + ". waiting on port " + port(s.cfg.AppPort) +

@@ -96,11 +96,7 @@ func (s *sidecar) sayNoPort(e app.NoPort) {
 // to be said at once.
 func (s *sidecar) announceStart() {
 	s.publish()
-	if s.cfg.Profile.DaprLogs {
-		s.sayListening()
-		return
-	}
-	if len(s.cfg.Command) > 0 {
+	if s.cfg.Profile.DaprLogs || len(s.cfg.Command) > 0 {
 		return
 	}
 	n := Notice{Kind: Good, Text: s.cfg.AppID + "'s sidecar is up", Facts: s.doorFacts(), More: s.whoFacts()}

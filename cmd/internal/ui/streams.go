@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 )
 
 // Streams are where a command reads and writes.
@@ -17,11 +19,26 @@ type Streams struct {
 	Out, Err io.Writer
 	// Getenv is the environment. Nil: an empty one.
 	Getenv func(string) string
+	// Name is what the program was called by, without a folder and without the
+	// .exe of Windows.
+	Name string
 }
 
 // OS returns the process's own streams and environment.
 func OS() Streams {
-	return Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}
+	return Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Name: calledBy(os.Args)}
+}
+
+// calledBy is the program's name in its arguments.
+func calledBy(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	name := filepath.Base(args[0])
+	if ext := filepath.Ext(name); strings.EqualFold(ext, ".exe") {
+		name = strings.TrimSuffix(name, ext)
+	}
+	return name
 }
 
 // A Console is a command's streams, dressed. It is made once a process and
@@ -32,6 +49,8 @@ type Console struct {
 	Getenv   func(string) string
 	// JSON makes errors JSON, because the answer was asked for as JSON.
 	JSON bool
+	// Name is what the program was called by.
+	Name string
 
 	std Streams
 }
@@ -41,7 +60,7 @@ func NewConsole(std Streams) *Console {
 	if std.Getenv == nil {
 		std.Getenv = func(string) string { return "" }
 	}
-	c := &Console{In: std.In, Getenv: std.Getenv, std: std}
+	c := &Console{In: std.In, Getenv: std.Getenv, Name: std.Name, std: std}
 	c.dress(colorAuto)
 	return c
 }
