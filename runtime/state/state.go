@@ -6,6 +6,7 @@ package state
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -69,7 +70,7 @@ const NoExpiry time.Duration = -1
 type Set struct {
 	Key string
 	// Value is what was sent: JSON verbatim over HTTP (nothing sent is null),
-	// bytes over gRPC.
+	// bytes over gRPC. A store keeps a copy.
 	Value []byte
 	// ETag is the version that must be there; nil or empty: no check, but for
 	// first-write, which then wants nothing to be there.
@@ -131,10 +132,37 @@ type Store interface {
 	Close() error
 }
 
-// WantsETag returns the version an operation insists on, "" if none.
-func WantsETag(etag *string) string {
-	if etag == nil {
+// Condition is the version that must be under key for op to be carried out, ""
+// for none at all; ok is false if op has no condition. A delete has one only
+// with an ETag.
+func (op Operation) Condition() (key, want string, ok bool) {
+	if op.Delete != nil {
+		want = text(op.Delete.ETag)
+		return op.Delete.Key, want, want != ""
+	}
+	want = text(op.Set.ETag)
+	return op.Set.Key, want, want != "" || op.Set.Options.Concurrency == FirstWrite
+}
+
+func text(s *string) string {
+	if s == nil {
 		return ""
 	}
-	return *etag
+	return *s
+}
+
+// CheckETag says whether a write's condition holds: it wants the version want,
+// "" for first-write's wish that there be none, and have is there, "" if nothing
+// is.
+func CheckETag(key, want, have string) error {
+	switch {
+	case want == have:
+		return nil
+	case want == "":
+		return fmt.Errorf("%w: item already exists and no etag was passed", ErrETagMismatch)
+	case have == "":
+		return fmt.Errorf("%w: no item under key %s, or it has expired", ErrETagMismatch, key)
+	default:
+		return fmt.Errorf("%w: key %s has etag %s, not %s", ErrETagMismatch, key, have, want)
+	}
 }

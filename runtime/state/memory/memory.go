@@ -3,8 +3,8 @@
 package memory
 
 import (
+	"bytes"
 	"context"
-	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -106,44 +106,28 @@ func (s *Store) Transact(ctx context.Context, ops []state.Operation) error {
 }
 
 func (s *Store) apply(op state.Operation, now time.Time, before map[string]*item) error {
-	if op.Delete != nil {
-		if err := s.check(op.Delete.Key, state.WantsETag(op.Delete.ETag), "", now); err != nil {
+	if key, want, isConditional := op.Condition(); isConditional {
+		have := ""
+		if it, isThere := s.live(key, now); isThere {
+			have = it.etag
+		}
+		if err := state.CheckETag(key, want, have); err != nil {
 			return err
 		}
+	}
+	if op.Delete != nil {
 		s.remember(op.Delete.Key, before)
 		delete(s.items, op.Delete.Key)
 		return nil
 	}
-	set := op.Set
-	if err := s.check(set.Key, state.WantsETag(set.ETag), set.Options.Concurrency, now); err != nil {
-		return err
-	}
-	s.remember(set.Key, before)
+	s.remember(op.Set.Key, before)
 	s.last++
-	it := item{value: set.Value, etag: strconv.FormatUint(s.last, 10)}
-	if set.TTL > 0 {
-		it.expires = now.Add(set.TTL)
+	it := item{value: bytes.Clone(op.Set.Value), etag: strconv.FormatUint(s.last, 10)}
+	if op.Set.TTL > 0 {
+		it.expires = now.Add(op.Set.TTL)
 	}
-	s.items[set.Key] = it
+	s.items[op.Set.Key] = it
 	return nil
-}
-
-// check says whether a write's condition holds.
-func (s *Store) check(key, etag string, concurrency state.Concurrency, now time.Time) error {
-	if etag == "" && concurrency != state.FirstWrite {
-		return nil
-	}
-	it, isThere := s.live(key, now)
-	switch {
-	case etag == "" && isThere:
-		return fmt.Errorf("%w: item already exists and no etag was passed", state.ErrETagMismatch)
-	case etag == "" || it.etag == etag && isThere:
-		return nil
-	case !isThere:
-		return fmt.Errorf("%w: no item under key %s, or it has expired", state.ErrETagMismatch, key)
-	default:
-		return fmt.Errorf("%w: key %s has etag %s, not %s", state.ErrETagMismatch, key, it.etag, etag)
-	}
 }
 
 func (s *Store) remember(key string, before map[string]*item) {

@@ -1,0 +1,193 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	driver "modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+const (
+	// readers are the connections that read at once, beside the one that writes.
+	readers = 4
+	// pages bounds the memory of one connection's cache, in KiB.
+	pages = 512
+	// idle is how long a connection is kept that nobody uses.
+	idle = 5 * time.Minute
+	// again is the wait before a file is opened again that others are opening.
+	again = 5 * time.Millisecond
+)
+
+// A file is an open database.
+type file struct {
+	write, read *sql.DB // the same one for a database in memory
+	sql         statements
+	cfg         Config
+
+	cleaned atomic.Int64 // when expired items were last removed, as UnixNano
+}
+
+// open opens the file, and makes it and its table if they are not there.
+func (s *Store) open(ctx context.Context) (*file, error) {
+	d, err := parseDSN(s.cfg.Path)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.prepareFile(d); err != nil {
+		return nil, err
+	}
+	for {
+		f, err := s.openOnce(ctx, d)
+		// Of several processes that make the same file, all but one are refused
+		// without a wait: the journal's mode cannot be awaited.
+		if !isBusy(err) || !pause(ctx, again) {
+			return f, err
+		}
+	}
+}
+
+// prepareFile sees to it that a database file is the user's alone, and that WAL
+// works where it is.
+func (s *Store) prepareFile(d dsn) error {
+	if d.memory || d.readOnly() {
+		return nil
+	}
+	if !s.cfg.DisableWAL {
+		if kind, isNetwork := s.network(filepath.Dir(d.path)); isNetwork {
+			return fmt.Errorf("it is on a network file system (%s), where several processes cannot share it safely: %s",
+				kind, s.cfg.WayOut)
+		}
+	}
+	// Only made, never opened, if it is there: closing a second descriptor would
+	// drop the locks of the connections this process has.
+	f, err := os.OpenFile(d.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func (s *Store) openOnce(ctx context.Context, d dsn) (*file, error) {
+	f := &file{cfg: s.cfg, sql: statementsFor(s.cfg.Table)}
+	f.write = s.writer(d)
+	f.read = f.write
+	if !d.memory {
+		f.read = s.reader(d)
+	}
+	if err := f.prepare(ctx, d.readOnly()); err != nil {
+		_ = f.close() // the first error is the one to tell
+		return nil, err
+	}
+	return f, nil
+}
+
+// writer is the one connection that writes, for a file also the only one of
+// this process that sets its journal's mode, which stays in the file.
+func (s *Store) writer(d dsn) *sql.DB {
+	journal := "journal_mode(WAL)"
+	if s.cfg.DisableWAL {
+		journal = "journal_mode(DELETE)"
+	}
+	pragmas := []string{"busy_timeout(" + s.busy() + ")", "synchronous(FULL)", cache()}
+	if !d.readOnly() && !d.memory {
+		pragmas = append(pragmas, journal)
+	}
+	db := s.database(d, d.open("immediate", pragmas...))
+	db.SetMaxOpenConns(1)
+	db.SetMaxIdleConns(1)
+	return db
+}
+
+// reader are the connections that read beside it.
+func (s *Store) reader(d dsn) *sql.DB {
+	db := s.database(d, d.open("deferred", "busy_timeout("+s.busy()+")", cache(), "query_only(1)"))
+	db.SetMaxOpenConns(readers)
+	db.SetMaxIdleConns(readers)
+	return db
+}
+
+func (s *Store) busy() string { return strconv.FormatInt(s.cfg.Busy.Milliseconds(), 10) }
+
+func cache() string { return "cache_size(-" + strconv.Itoa(pages) + ")" }
+
+func (s *Store) database(d dsn, text string) *sql.DB {
+	connector, err := driver.NewConnector(text)
+	if err != nil {
+		return sql.OpenDB(refused{err})
+	}
+	db := sql.OpenDB(connector)
+	if !d.memory { // what is in memory goes with its connection
+		db.SetConnMaxIdleTime(idle)
+	}
+	return db
+}
+
+// prepare makes the table, and waits for nobody who writes if it is there.
+func (f *file) prepare(ctx context.Context, readOnly bool) error {
+	var made int
+	if err := f.write.QueryRowContext(ctx, f.sql.made).Scan(&made); err != nil || made == 2 || readOnly {
+		return err
+	}
+	tx, err := f.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing after a commit
+	for _, statement := range []string{f.sql.table, f.sql.index} {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+func (f *file) close() error {
+	var err error
+	if f.read != f.write {
+		err = f.read.Close()
+	}
+	return errors.Join(err, f.write.Close())
+}
+
+// isBusy reports whether others hold a lock that was needed.
+func isBusy(err error) bool {
+	e, isOurs := errors.AsType[*driver.Error](err)
+	return isOurs && (e.Code()&0xff == lib.SQLITE_BUSY || e.Code()&0xff == lib.SQLITE_LOCKED)
+}
+
+// pause waits, and reports false if ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// explain says whose failure it is, and why an operation ended that was
+// cancelled.
+func (s *Store) explain(ctx context.Context, err error) error {
+	switch {
+	case err == nil, isCondition(err):
+		return err
+	case ctx.Err() != nil:
+		return fmt.Errorf("sqlite %s: %w", s.cfg.Path, context.Cause(ctx))
+	case isBusy(err):
+		return fmt.Errorf("sqlite %s: another program has kept it locked for %v: %w", s.cfg.Path, s.cfg.Busy, err)
+	default:
+		return fmt.Errorf("sqlite %s: %w", s.cfg.Path, err)
+	}
+}
