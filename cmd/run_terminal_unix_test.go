@@ -161,6 +161,22 @@ func TestASecondCtrlCDoesNotWait(t *testing.T) {
 	s.await("killed what did not end by itself: actor")
 }
 
+// The first Ctrl-C may come from elsewhere, or before the keys are ours.
+func TestACtrlCAfterASignalDoesNotWait(t *testing.T) {
+	t.Parallel()
+	s := runOnScreen(t, "--app-id", "x", "--grace", "1h", "--", "actor", "-deaf")
+	s.await("actor is up")
+	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	s.await("Ctrl-C again to stop now")
+	s.await("actor got terminated")
+	s.press("\x03")
+	if got := s.status(); got != 137 {
+		t.Errorf("exit status %d, want 137: killed", got)
+	}
+}
+
 // A build that runs for long is what people press Ctrl-C at.
 func TestCtrlCWhileTheAppStartsEndsIt(t *testing.T) {
 	t.Parallel()

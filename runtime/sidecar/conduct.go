@@ -85,6 +85,7 @@ func (s *sidecar) halt(ctx context.Context, now bool) error {
 	crashed := s.crashed()
 	s.outcome.crashed = crashed
 	if !crashed {
+		s.presses.Add(1) // whoever asked first: the next Ctrl-C is the second, as we say
 		s.sayStopping()
 	}
 	s.leave(context.WithoutCancel(ctx))

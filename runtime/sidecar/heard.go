@@ -15,6 +15,9 @@ import (
 
 // heard gets what the app's room observes, in order.
 func (s *sidecar) heard(event app.Event) {
+	if _, state := event.(app.StateChanged); !state && s.stopped.Load() {
+		return // of an app that is about to end nobody needs to know where it listens
+	}
 	switch e := event.(type) {
 	case app.StateChanged:
 		s.publish()
