@@ -18,7 +18,7 @@ import (
 
 // actorLimit is how long an actor plays at most, so that none outlives a test
 // that went wrong.
-const actorLimit = time.Minute
+const actorLimit = 3 * time.Minute
 
 // An actor is the app of stories that need one to behave badly, late or in a
 // certain order. It listens on the ports of its arguments, or on none.
@@ -38,7 +38,7 @@ type actor struct {
 }
 
 func actorMain(args []string) int {
-	a := actor{client: http.Client{Timeout: 10 * time.Second}}
+	a := actor{client: http.Client{Timeout: time.Minute}}
 	flags := flag.NewFlagSet("actor", flag.ContinueOnError)
 	flags.StringVar(&a.name, "name", "actor", "")
 	flags.StringVar(&a.listenWhen, "listen-when", "", "")
@@ -62,7 +62,7 @@ func actorMain(args []string) int {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		srv := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 5 * time.Second}
+		srv := &http.Server{Handler: a.handler(), ReadHeaderTimeout: time.Minute}
 		defer srv.Close() //nolint:errcheck // the process ends
 		go srv.Serve(ln)  //nolint:errcheck // likewise
 	}

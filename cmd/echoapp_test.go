@@ -40,7 +40,7 @@ func echoApp(args []string) int {
 		return 1
 	}
 	exit := make(chan int, 1)
-	srv := &http.Server{Handler: echoHandler(exit), ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: echoHandler(exit), ReadHeaderTimeout: time.Minute}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 	fmt.Println("echoapp listens on", port)

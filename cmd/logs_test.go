@@ -50,7 +50,7 @@ func keepRuns(t *testing.T, runs ...kept) (home string) {
 			t.Fatal(err)
 		}
 		for _, line := range k.lines {
-			moments <- (within.Receive(t, moments)).Add(time.Second)
+			moments <- within.Receive(t, moments).Add(time.Second)
 			r.Line(logs.Stream(line[0]), line[2:])
 		}
 		if k.live {

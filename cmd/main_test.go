@@ -17,7 +17,7 @@ import (
 )
 
 // waitLimit bounds the waits of stories for a condition.
-const waitLimit = 20 * time.Second
+const waitLimit = time.Minute
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){

@@ -88,7 +88,7 @@ func openTerminal(t *testing.T, width int) (master, slave *os.File) {
 // drain reads until the other side is closed everywhere, or for too long.
 func drain(t *testing.T, master *os.File) []byte {
 	t.Helper()
-	if err := master.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := master.SetReadDeadline(time.Now().Add(waitLimit)); err != nil {
 		t.Logf("no deadline for the terminal: %v", err)
 	}
 	var out bytes.Buffer

@@ -218,7 +218,7 @@ func (p *process) line() string {
 	select {
 	case line := <-p.lines:
 		return line
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		p.t.Fatal("the process says nothing")
 		return ""
 	}
@@ -267,7 +267,7 @@ func node(t *testing.T, ns string, c nodeConfig) *process {
 // until asks until the answer is right, for others need a moment.
 func (p *process) until(command string, right func(reply) bool) reply {
 	p.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		r := p.do(command)
 		if right(r) {

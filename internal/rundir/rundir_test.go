@@ -359,7 +359,7 @@ func TestVersionChangesWithEachChangeOnAMemoryFileSystem(t *testing.T) {
 		}
 	}
 	// Left alone it comes to rest, so that it is worth asking.
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		if before := dir.Version(); before == dir.Version() {
 			break
 		}

@@ -272,7 +272,7 @@ func TestACallIsGivenUpWithItsContext(t *testing.T) {
 	}
 	select {
 	case <-left:
-	case <-time.After(10 * time.Second):
+	case <-time.After(within.Patience):
 		t.Error("the host was not told")
 	}
 }

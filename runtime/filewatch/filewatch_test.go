@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds every wait. It is long because a machine may be busy.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // ways are those by which a change is seen.
 var ways = map[string]func(*filewatch.Watcher){

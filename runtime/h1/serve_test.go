@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds what must happen at once.
-const patience = 5 * time.Second
+const patience = time.Minute
 
 // A handler serves what take, if it is set, takes.
 type handler struct {

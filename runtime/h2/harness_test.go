@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds the waits of tests.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 var timeless time.Time
 

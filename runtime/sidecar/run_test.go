@@ -27,7 +27,7 @@ import (
 
 // patience bounds every wait. It is long because a machine may be busy;
 // nothing waits for it to pass.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // actEnv makes the test binary an app.
 const actEnv = "SIDECAR_TEST_ACT"

@@ -91,7 +91,7 @@ func listen(t *testing.T, cfg *tls.Config) *peer {
 
 func (p *peer) serve(conn *tls.Conn) {
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(within.Patience))
 	if err := conn.Handshake(); err != nil {
 		p.errors <- err
 		return
@@ -119,7 +119,7 @@ func call(ctx context.Context, addr string, cfg *tls.Config) (tls.ConnectionStat
 	}
 	conn := tls.Client(raw, cfg)
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(within.Patience))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return tls.ConnectionState{}, err
 	}

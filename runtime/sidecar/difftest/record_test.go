@@ -12,7 +12,7 @@ import (
 
 // patience bounds every wait. It is long because a machine may be busy;
 // nothing waits for it to pass.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // A form is how the client names the app.
 type form string
