@@ -25,6 +25,9 @@ type Sidecar struct {
 	// Dir is where it runs; empty: the working folder.
 	Command []string
 	Dir     string
+	// Environ is what the app gets beside its sidecar's environment, as
+	// NAME=value. It counts more than what pillion itself sets.
+	Environ []string
 
 	// AppPort is where the app listens. Zero with a command: detected. Zero
 	// without: the app only calls others. AppPortAuto gives the app a free
@@ -46,6 +49,10 @@ type Sidecar struct {
 	// MeshPort is the mesh listener. Zero: the stable one of Dapr's rule if
 	// free, else any free port.
 	MeshPort uint16
+
+	// Spared are ports that are not taken unasked: others of the same run file
+	// were promised them.
+	Spared []uint16
 
 	// LAN lets the sidecar find and be found by other machines.
 	LAN bool
@@ -148,4 +155,13 @@ type Sidecar struct {
 	// earlier. Empty: none.
 	ResourcesPaths []string
 	ConfigFiles    []string
+
+	// RunFile is the run file the app is of, absolute; RunName is the name it
+	// gives itself. Empty: none.
+	RunFile string
+	RunName string
+	// AppLogFile and SidecarLogFile are Dapr's log files, where the run file asks
+	// for them.
+	AppLogFile     string
+	SidecarLogFile string
 }
