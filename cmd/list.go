@@ -260,6 +260,7 @@ func listedAs(e rundir.Entry, now time.Time) listed {
 		Folder:    e.Folder, Home: e.Home, Since: e.Since.UTC().Truncate(time.Millisecond),
 		UptimeMS: now.Sub(e.Since).Milliseconds(), CertExpires: known(ui.Stamp(e.CertExpires)),
 		Run: known(e.Run), Version: e.Version,
+		RunTemplate: known(e.RunFile), RunName: known(e.RunName), AppLog: known(e.AppLog), DaprdLog: known(e.SidecarLog),
 	}
 }
 

@@ -32,12 +32,13 @@ func newRunCmd(c *ui.Console, run runFunc) *cobra.Command {
 			"Without a command: the sidecar alone.",
 		Example: `pillion run --app-port 8000 -- uvicorn main:app
 pillion run --app-id todo-api --app-port 5005  # app in a debugger
-pillion run -- go test ./...                   # exits as the tests do`,
+pillion run -- go test ./...                   # exits as the tests do
+pillion run -f dapr.yaml                       # the apps of a run file
+pillion run -f dapr.yaml -- go test ./e2e/...  # with them, then stop them`,
 		Annotations: map[string]string{noteStatus: statusRun, noteSignals: "own", noteExits: exitsRun},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("run-file") {
-				return usageError("files of several apps are not run by this version",
-					"start each app with its own pillion run", "pillion", "run")
+				return runStack(cmd, c, run, runFile, args)
 			}
 			cfg, home, err := runConfig(c, cmd, args)
 			if err != nil {
@@ -60,6 +61,7 @@ func addRunFlags(cmd *cobra.Command, runFile *string) {
 	app.setting("app-protocol", "P", "<name> http, https, h2c, grpc or grpcs [http]")
 	app.setting("app-channel-address", "", "<host> the host it listens on [127.0.0.1]")
 	app.setting("app-max-concurrency", "", "<n> calls it gets at once, at most [no bound]")
+	app.text(runFile, "run-file", "f", "<file> several apps: dapr.yaml, its folder, or -")
 	app.setting("grace", "", "<time> how long it may take to stop [10s]")
 	side := group(cmd, "Sidecar")
 	side.setting("dapr-http-port", "H", "<port> of the HTTP API [3500 or a free one]")
@@ -84,18 +86,17 @@ func addRunFlags(cmd *cobra.Command, runFile *string) {
 	mesh.setting("resolve-timeout", "", "<time> to look for an unknown name [1s]")
 	mesh.setting("hold", "", "<time> to wait for a known app [10s]")
 	mesh.setting("start-hold", "", "<time> to wait for a first start [60s]")
-	addDaprFlags(cmd, runFile)
+	addDaprFlags(cmd)
 }
 
 // addDaprFlags adds the flags of `dapr run` that scripts may give: old forms of
 // others, and those without a meaning here.
-func addDaprFlags(cmd *cobra.Command, runFile *string) {
+func addDaprFlags(cmd *cobra.Command) {
 	old := group(cmd, "Old")
 	old.setting("components-path", "d", "<dir> old name of --resources-path")
 	old.toggle("app-ssl", "old form of --app-protocol https")
-	old.text(runFile, "run-file", "f", "<file> of several apps; not in this version")
 	old.setting("engine", "", "<name> who speaks HTTP: fast, or the Go library's standard [fast]")
-	for _, name := range []string{"components-path", "app-ssl", "run-file", "engine"} {
+	for _, name := range []string{"components-path", "app-ssl", "engine"} {
 		cmd.Flags().Lookup(name).Hidden = true
 	}
 	none := group(cmd, groupNone)
@@ -194,13 +195,11 @@ func runApp(ctx context.Context, c *ui.Console, run runFunc, r appRun) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	theatre := newTheatre(c)
-	if c.Name == nameDapr {
-		theatre.up = upAndRunning(len(r.cfg.Command) > 0)
-	}
-	hurry, stop := stopSignals(cancel, theatre.echoed)
+	hurry, stop := stopSignals(cancel, theatre.echoed, func() bool { return false })
 	defer stop()
 	exit, err := run(ctx, r.cfg, sidecar.Env{
 		Own:      true,
+		Job:      true,
 		Home:     r.home,
 		Environ:  os.Environ(),
 		In:       c.In,
@@ -218,31 +217,36 @@ func runApp(ctx context.Context, c *ui.Console, run runFunc, r appRun) error {
 }
 
 // stopSignals makes the first signal call cancel and the second one close
-// hurry. The way out is the same for both. stop ends the watching and waits
-// for it.
-func stopSignals(cancel, echoed func()) (hurry <-chan struct{}, stop func()) {
+// hurry, as does the first where it is stopping already. The way out is the same
+// for both. stop ends the watching and waits for it.
+func stopSignals(cancel, echoed func(), stopping func() bool) (hurry <-chan struct{}, stop func()) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) { // nohup means it
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	quick, ended := make(chan struct{}), make(chan struct{})
+	hasten := sync.OnceFunc(func() { close(quick) })
+	asked := false
+	heard := func(s os.Signal) {
+		if s == syscall.SIGINT {
+			echoed()
+		}
+		if asked || stopping() {
+			hasten()
+		} else {
+			cancel()
+		}
+		asked = true
+	}
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		for n := 0; ; n++ {
+		for {
 			select {
 			case <-ended:
 				return
 			case s := <-signals:
-				if s == syscall.SIGINT {
-					echoed()
-				}
-			}
-			switch n {
-			case 0:
-				cancel()
-			case 1:
-				close(quick)
+				heard(s)
 			}
 		}
 	})
@@ -259,15 +263,13 @@ type theatre struct {
 	terminal *os.File // ours, if both outputs are the same terminal
 	printer  *ui.Printer
 	stages   []*ui.Stage
-	plain    *ui.Printer // rows of ours among the app's output
-	up       string      // said there once the app is ready; "" says nothing
 }
 
 // newTheatre shares each terminal between the app and us; files and pipes get
 // the app's bytes as they come.
 func newTheatre(c *ui.Console) *theatre {
 	out, err := c.Out.File(), c.Err.File()
-	t := &theatre{out: c.Out, err: c.Err, printer: c.Err, plain: c.Out}
+	t := &theatre{out: c.Out, err: c.Err, printer: c.Err}
 	if !c.Err.Terminal() {
 		return t // our lines go into a file: nothing to share
 	}
@@ -276,7 +278,7 @@ func newTheatre(c *ui.Console) *theatre {
 	t.printer = c.Err.Through(stage.Ours())
 	t.err = stage.App()
 	if c.Out.Terminal() && sameFile(out, err) {
-		t.out, t.terminal, t.plain = stage.App(), out, t.printer
+		t.out, t.terminal = stage.App(), out
 	}
 	return t
 }
@@ -301,9 +303,6 @@ func (t *theatre) close() {
 
 // say dresses a line of the sidecar's for this stream.
 func (t *theatre) say(n sidecar.Notice) {
-	if n.Up && t.up != "" {
-		defer t.plain.Line(t.up)
-	}
 	if n.Kind == sidecar.Warning {
 		t.printer.Warn(&apperr.Error{What: joinFacts(n), Cause: n.Cause, Hint: n.Hint})
 		return

@@ -44,6 +44,12 @@ type Entry struct {
 	Version string    `json:"version"`
 	// Run is the number of the run in the logs; 0 if its logs are not kept.
 	Run int `json:"run,omitempty"`
+	// RunFile is the run file the app is of, and RunName the name that gives
+	// itself. AppLog and SidecarLog are Dapr's log files, where it asks for them.
+	RunFile    string `json:"runFile,omitempty"`
+	RunName    string `json:"runName,omitempty"`
+	AppLog     string `json:"appLog,omitempty"`
+	SidecarLog string `json:"sidecarLog,omitempty"`
 	// Derived is true if nobody chose the app ID: it comes from the folder.
 	Derived bool `json:"derived,omitempty"`
 	// LAN is true if other machines may find the instance.

@@ -27,7 +27,7 @@ func (s *sidecar) doorLog() func(httpapi.APICall) {
 	}
 	return func(c httpapi.APICall) {
 		c.AppID = s.cfg.AppID
-		s.say(Notice{Text: "level=info " + c.String()})
+		s.say(Notice{Record: true, Text: "level=info " + c.String()})
 	}
 }
 
@@ -62,7 +62,7 @@ func (s *sidecar) sayCall(message string, attrs ...slog.Attr) {
 		}
 		text.WriteString(" " + a.Key + "=" + value)
 	}
-	s.say(Notice{Text: text.String()})
+	s.say(Notice{Record: true, Text: text.String()})
 }
 
 // logPeers says whose certificate the answering sidecar had.

@@ -176,6 +176,9 @@ func (s *sidecar) farewell() error {
 		n.Text = s.cfg.AppID + "'s sidecar ended"
 	}
 	s.say(n)
+	if s.env.Watch.Ended != nil {
+		s.env.Watch.Ended(End{Exit: s.outcome.exit, Status: s.outcome.status, Itself: s.outcome.crashed, Ran: ran})
+	}
 	if s.record != nil {
 		s.record.End(s.outcome.status)
 	}

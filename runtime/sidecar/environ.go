@@ -11,7 +11,8 @@ import (
 // environ is the app's environment: what we were given, and what an app of
 // Dapr expects (dapr-facts §11.3: APP_ID and friends). PORT and APP_PORT are
 // only set when the port was chosen by a flag, because many programs follow
-// PORT and the app's own choice stands otherwise.
+// PORT and the app's own choice stands otherwise. What a run file sets counts
+// most, as with Dapr.
 func environ(base []string, cfg config.Sidecar, http, grpc uint16) []string {
 	protocol := cfg.AppProtocol
 	if protocol == "" {
@@ -42,7 +43,24 @@ func environ(base []string, cfg config.Sidecar, http, grpc uint16) []string {
 		out = append(out, name+"="+value)
 	}
 	slices.Sort(out[len(out)-len(set):])
-	return out
+	return override(out, cfg.Environ)
+}
+
+// override is base with the pairs of more in place of its own.
+func override(base, more []string) []string {
+	if len(more) == 0 {
+		return base
+	}
+	names := map[string]bool{}
+	for _, pair := range more {
+		name, _, _ := strings.Cut(pair, "=")
+		names[name] = true
+	}
+	base = slices.DeleteFunc(base, func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return names[name]
+	})
+	return append(base, more...)
 }
 
 func port(n uint16) string { return strconv.Itoa(int(n)) }

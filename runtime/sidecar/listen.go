@@ -36,7 +36,7 @@ func (s *sidecar) bindDoors(ctx context.Context) error {
 
 func (s *sidecar) bindPort(ctx context.Context, given, preferred uint16) (door, error) {
 	if s.cfg.Profile.LoopbackDoors {
-		return bindDoor(ctx, given, preferred)
+		return bindDoor(ctx, given, preferred, s.cfg.Spared)
 	}
 	return s.bindAddresses(ctx, s.cfg.ListenAddresses, given)
 }
@@ -125,7 +125,7 @@ func (s *sidecar) bindInternal(ctx context.Context) (net.Listener, error) {
 	if s.cfg.MeshPort != 0 {
 		return bindTCP(ctx, s.cfg.InternalListenAddress, s.cfg.MeshPort)
 	}
-	ln, err := bindTCP(ctx, s.cfg.InternalListenAddress, stablePort(s.cfg.AppID))
+	ln, err := bindTCP(ctx, s.cfg.InternalListenAddress, s.stablePort())
 	if err == nil {
 		return ln, nil
 	}

@@ -44,10 +44,10 @@ func (h logNotices) Handle(_ context.Context, r slog.Record) error {
 		b.WriteString(h.render(a))
 		return true
 	})
-	n := Notice{Text: b.String()}
+	n := Notice{Record: true, Text: b.String()}
 	switch {
 	case r.Level >= slog.LevelWarn:
-		n.Kind = Warning
+		n.Kind, n.Record = Warning, false
 	case r.Level < slog.LevelInfo:
 		n.Text = "debug: " + n.Text
 	}

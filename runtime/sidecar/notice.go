@@ -20,6 +20,9 @@ const (
 // dresses it for its stream; the run's log keeps it plain.
 type Notice struct {
 	Kind NoticeKind
+	// Record means that it is a record of a log, such as one for each call, and
+	// not one of those few.
+	Record bool
 	// Text is the sentence; Facts follow it, in a fixed order, and More follow
 	// those, on a row of their own where one row does not take all.
 	Text  string
@@ -27,8 +30,6 @@ type Notice struct {
 	More  []string
 	// Aside is a fact for whoever sits in front of the app: no log keeps it.
 	Aside string
-	// Up is true once the app, or its sidecar alone, is ready for use.
-	Up bool
 	// Cause and Hint are the rows of a warning.
 	Cause, Hint string
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -44,12 +45,16 @@ func (d door) close() {
 
 // bindDoor binds port on loopback, IPv4 and IPv6. With port zero it takes the
 // first free one from preferred upwards. It binds before anybody is told: a
-// number that was only looked at can be gone when it is used.
-func bindDoor(ctx context.Context, port, preferred uint16) (door, error) {
+// number that was only looked at can be gone when it is used. It spares ports
+// that others were promised.
+func bindDoor(ctx context.Context, port, preferred uint16, spared []uint16) (door, error) {
 	if port != 0 {
 		return bindLoopback(ctx, port)
 	}
 	for i := range uint16(tries) {
+		if slices.Contains(spared, preferred+i) {
+			continue
+		}
 		d, err := bindLoopback(ctx, preferred+i)
 		if err == nil || !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) {
 			return d, err
@@ -82,7 +87,7 @@ func bindLoopback(ctx context.Context, port uint16) (door, error) {
 // bindMesh binds the mesh listener: on loopback, or with lan on all addresses,
 // where nothing but mutual TLS is spoken. Without a port it takes Dapr's stable
 // one if that is free, so that static peers and firewalls can rely on it.
-func bindMesh(ctx context.Context, port uint16, appID string, lan bool) (net.Listener, error) {
+func bindMesh(ctx context.Context, port, stable uint16, lan bool) (net.Listener, error) {
 	host := "127.0.0.1"
 	if lan {
 		host = ""
@@ -91,7 +96,7 @@ func bindMesh(ctx context.Context, port uint16, appID string, lan bool) (net.Lis
 	if port != 0 {
 		return lc.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port))))
 	}
-	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(stablePort(appID)))))
+	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(stable))))
 	if err == nil {
 		return ln, nil
 	}
@@ -100,11 +105,15 @@ func bindMesh(ctx context.Context, port uint16, appID string, lan bool) (net.Lis
 
 // stablePort is Dapr's rule (daprd pkg/ports): the same app of the same user,
 // folder and machine gets the same port each time.
-func stablePort(appID string) uint16 {
-	folder, _ := os.Getwd()     // a port that is only less stable
-	machine, _ := os.Hostname() // likewise
-	sum := sha256.Sum256([]byte(strings.Join([]string{appID, folder, strconv.Itoa(os.Getuid()), machine}, "|")))
-	return firstMeshPort + binary.LittleEndian.Uint16(sum[:2])%(65535-firstMeshPort)
+func (s *sidecar) stablePort() uint16 {
+	folder := s.workingFolder()
+	machine, _ := os.Hostname() // a port that is only less stable
+	sum := sha256.Sum256([]byte(strings.Join([]string{s.cfg.AppID, folder, strconv.Itoa(os.Getuid()), machine}, "|")))
+	port := firstMeshPort + binary.LittleEndian.Uint16(sum[:2])%(65535-firstMeshPort)
+	if slices.Contains(s.cfg.Spared, port) {
+		return 0
+	}
+	return port
 }
 
 func listenPort(ln net.Listener) uint16 {

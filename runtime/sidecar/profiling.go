@@ -27,7 +27,7 @@ func (s *sidecar) bindProfiling(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if s.pprof, err = bindDoor(ctx, s.cfg.ProfilePort, defaultProfilePort); err != nil {
+	if s.pprof, err = bindDoor(ctx, s.cfg.ProfilePort, defaultProfilePort, s.cfg.Spared); err != nil {
 		return s.taken(err, s.cfg.ProfilePort, "--profile-port")
 	}
 	s.say(Notice{Text: "profiles are at http://" + net.JoinHostPort("localhost", strconv.Itoa(int(s.pprof.port))) + "/debug/pprof/"})

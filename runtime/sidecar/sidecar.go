@@ -20,7 +20,6 @@ import (
 	"github.com/pillion-dev/pillion/logs"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/config"
-	"github.com/pillion-dev/pillion/runtime/filewatch"
 	"github.com/pillion-dev/pillion/runtime/grpcapi"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/instance"
@@ -53,6 +52,37 @@ type Env struct {
 	// Hurry is closed when the person does not want to wait any longer. Nil:
 	// never.
 	Hurry <-chan struct{}
+	// Margin is how many columns of Terminal are not the app's. Job says that
+	// suspending the process's job suspends the app, too; one app of a process
+	// may have it.
+	Margin int
+	Job    bool
+	// Watch is told how the run goes.
+	Watch Watch
+}
+
+// A Watch is who is told how a run goes: its functions are called in order,
+// must not block for long, and may be nil.
+type Watch struct {
+	// Bound is called once the sidecar's ports are its own.
+	Bound func(Ports)
+	// State is called with each new state of the app's.
+	State func(discovery.State)
+	// Ended is called when nothing is left of the app.
+	Ended func(End)
+}
+
+// Ports are a sidecar's doors.
+type Ports struct{ HTTP, GRPC uint16 }
+
+// An End is how an app ended.
+type End struct {
+	// Exit is its status, Status the same in words: exit 1.
+	Exit   int
+	Status string
+	// Itself is true if nobody had asked it to.
+	Itself bool
+	Ran    time.Duration
 }
 
 // Run runs cfg's app with its sidecar until the app ends, ctx ends, or somebody
@@ -67,7 +97,7 @@ func Run(ctx context.Context, cfg config.Sidecar, env Env) (exit int, err error)
 	s.openLog()
 	defer s.release(ctx)
 	for _, step := range []func(context.Context) error{
-		s.readResources, s.prepare, s.bind, s.identify, s.register, s.keep, s.wire, s.launch,
+		s.prepare, s.bind, s.identify, s.register, s.keep, s.wire, s.launch,
 	} {
 		if err := step(ctx); err != nil {
 			return 0, err
@@ -87,9 +117,7 @@ type sidecar struct {
 	// does not silence. Nil where there is none.
 	records, calls *daprlog.Handler
 
-	place     *place // home, authority and runtime folder
-	resources *resourceKeeper
-	watcher   *filewatch.Watcher // nil if there is nothing to watch
+	place *place // home, authority and runtime folder
 
 	http, grpc door
 	pprof      door // empty unless profiling was asked for
@@ -189,9 +217,10 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 	}
 	tasks = append(tasks, s.profilingTasks()...)
 	tasks = append(tasks, s.net.tasks()...)
-	tasks = append(tasks, s.watchTasks()...)
 	if s.env.Own {
-		tasks = append(tasks, lifecycle.Task{Name: "process", Run: s.tune})
+		tasks = append(tasks, lifecycle.Task{Name: "process", Run: func(parts context.Context) error {
+			return Tune(parts, s.env.Environ)
+		}})
 	}
 	err := lifecycle.Run(context.WithoutCancel(ctx), tasks...)
 	s.ward.watching.Wait()
@@ -259,4 +288,7 @@ func (s *sidecar) publish() {
 		s.log.Warn("entry not written", "err", err)
 	}
 	s.net.announce(s.registration.Entry())
+	if s.env.Watch.State != nil {
+		s.env.Watch.State(state)
+	}
 }

@@ -28,7 +28,7 @@ func (s *sidecar) observe(ctx context.Context, spec config.Configuration) error 
 	o := telemetry.Tracing{
 		Config: tracing, AppID: s.cfg.AppID, Getenv: getenv,
 		Line: func(line string) {
-			s.say(Notice{Text: "level=info msg=" + strconv.Quote(line) + " app_id=" + s.cfg.AppID + " scope=" + traceScope + " type=log"})
+			s.say(Notice{Record: true, Text: "level=info msg=" + strconv.Quote(line) + " app_id=" + s.cfg.AppID + " scope=" + traceScope + " type=log"})
 		},
 		Problem: func(what, cause string) { s.say(Notice{Kind: Warning, Text: what, Cause: cause}) },
 	}

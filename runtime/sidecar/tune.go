@@ -15,14 +15,15 @@ import (
 // under load only.
 const gcPercent = 400
 
-// tune sets the process for its sidecar until ctx ends. What the user has said
-// by GOGC and GOMAXPROCS holds.
-func (s *sidecar) tune(ctx context.Context) error {
-	if lookup(s.env.Environ, "GOGC") == "" {
+// Tune sets the process for sidecars until ctx ends: what Env.Own does for one,
+// somebody does for several. What the user has said by GOGC and GOMAXPROCS in
+// environ holds.
+func Tune(ctx context.Context, environ []string) error {
+	if lookup(environ, "GOGC") == "" {
 		before := debug.SetGCPercent(gcPercent)
 		defer debug.SetGCPercent(before)
 	}
-	if lookup(s.env.Environ, "GOMAXPROCS") != "" {
+	if lookup(environ, "GOMAXPROCS") != "" {
 		<-ctx.Done()
 		return nil
 	}

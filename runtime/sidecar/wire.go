@@ -43,7 +43,7 @@ func (s *sidecar) bind(ctx context.Context) error {
 	}
 	var err error
 	if s.cfg.Profile.LoopbackDoors {
-		s.meshLn, err = bindMesh(ctx, s.cfg.MeshPort, s.cfg.AppID, s.cfg.LAN)
+		s.meshLn, err = bindMesh(ctx, s.cfg.MeshPort, s.stablePort(), s.cfg.LAN)
 	} else {
 		s.meshLn, err = s.bindInternal(ctx)
 	}
@@ -55,7 +55,12 @@ func (s *sidecar) bind(ctx context.Context) error {
 	}
 	s.env.Environ = append(slices.Clone(s.env.Environ), s.daprdEnviron()...)
 	if s.cfg.AppPortAuto {
-		return s.chooseAppPort(ctx)
+		if err := s.chooseAppPort(ctx); err != nil {
+			return err
+		}
+	}
+	if s.env.Watch.Bound != nil {
+		s.env.Watch.Bound(Ports{HTTP: s.http.port, GRPC: s.grpc.port})
 	}
 	return nil
 }
@@ -105,6 +110,7 @@ func (s *sidecar) register(ctx context.Context) error {
 		HTTPPort: s.http.port, GRPCPort: s.grpc.port,
 		Command: s.cfg.Command, Folder: s.workingFolder(), Home: s.env.Home.Path,
 		Since: s.began.UTC(), Version: buildinfo.Version(), Derived: s.cfg.Derived, LAN: s.cfg.LAN,
+		RunFile: s.cfg.RunFile, RunName: s.cfg.RunName, AppLog: s.cfg.AppLogFile, SidecarLog: s.cfg.SidecarLogFile,
 		Discovery:   announcing(s.cfg.Discovery),
 		CertExpires: s.workload.Leaf().NotAfter,
 	})
@@ -196,14 +202,13 @@ func (s *sidecar) wire(ctx context.Context) error {
 	s.server = s.newMeshServer(callee)
 	s.net, err = newNetwork(networkOptions{
 		cfg: s.cfg, place: s.place, workload: s.workload, local: callee, stages: stages, taps: &s.taps,
-		endpoints: s.resources.current().HTTPEndpoints, log: s.log,
+		getenv: lookupIn(s.env.Environ), log: s.log,
 		warn: func(problem string) { s.say(Notice{Kind: Warning, Text: problem}) },
 	})
 	if err != nil {
 		return err
 	}
-	s.service = s.newGRPC(s.net.invoker, nil, s.resources.current().Configuration.API) //nolint:contextcheck // a stream has its own
-	s.followEndpoints(s.net.hosts)
+	s.service = s.newGRPC(s.net.invoker, nil, config.APILists{}) //nolint:contextcheck // a stream has its own
 	s.openDoors()
 	return nil
 }
@@ -212,7 +217,6 @@ func (s *sidecar) wire(ctx context.Context) error {
 func (s *sidecar) openDoors() {
 	s.doors = httpapi.New(httpapi.Config{
 		Invoke: s.net.invoker, GRPC: grpcDoor(s.service), Self: s.workload.ID(),
-		APIs:           s.resources.current().Configuration.API,
 		AllowedOrigins: s.cfg.AllowedOrigins, AllowedHosts: s.allowedHosts(),
 		AllowOtherUsers: s.cfg.AllowOtherUsers || !s.cfg.Profile.OwnUserDoors, APIToken: s.cfg.APIToken,
 		NotReady: s.notReady, Metadata: s.metadata,
@@ -243,8 +247,8 @@ func (s *sidecar) launch(ctx context.Context) error {
 	s.process, err = supervisor.Start(ctx, supervisor.Spec{
 		Command: s.cfg.Command, Dir: s.cfg.Dir,
 		Env: environ(s.env.Environ, s.cfg, s.http.port, s.grpc.port),
-		In:  s.env.In, Out: s.env.Out, Err: s.env.Err, Terminal: s.env.Terminal,
-		Log: s.logWriter, Keys: s.key,
+		In:  s.env.In, Out: s.env.Out, Err: s.env.Err, Terminal: s.env.Terminal, Margin: s.env.Margin,
+		Log: s.logWriter, Keys: s.key, Job: s.env.Job,
 	})
 	if err != nil {
 		return err

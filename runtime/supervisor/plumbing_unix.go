@@ -64,7 +64,7 @@ func (pl *plumbing) outputs(spec Spec) error {
 }
 
 func (pl *plumbing) terminal(spec Spec) error {
-	term, err := openTerminal(spec.Terminal, spec.Out)
+	term, err := openTerminal(spec.Terminal, spec.Out, spec.Margin)
 	if err != nil {
 		return fmt.Errorf("open a pseudo-terminal: %w", err)
 	}

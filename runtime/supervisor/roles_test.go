@@ -53,7 +53,7 @@ func play(role string) int {
 func playParent(command []string) int {
 	say := os.NewFile(3, "says")
 	spec := supervisor.Spec{
-		Command: command, Env: os.Environ(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+		Command: command, Env: os.Environ(), In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Job: true,
 	}
 	keys := make(chan supervisor.Key, 8)
 	spec.Keys = func(k supervisor.Key) { keys <- k }

@@ -25,7 +25,7 @@ const (
 func (p *Process) watchSignals(ready chan<- struct{}) {
 	c := make(chan os.Signal, 8)
 	signal.Notify(c, syscall.SIGWINCH, syscall.SIGCONT, syscall.SIGPIPE)
-	if !signal.Ignored(syscall.SIGTSTP) {
+	if p.spec.Job && !signal.Ignored(syscall.SIGTSTP) {
 		signal.Notify(c, syscall.SIGTSTP)
 	}
 	defer signal.Stop(c)

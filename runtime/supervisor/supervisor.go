@@ -44,6 +44,11 @@ type Spec struct {
 	// Terminal is our terminal, if both our outputs are that one. The app then
 	// has a pseudo-terminal of its own, with the same size and settings.
 	Terminal *os.File
+	// Margin is how many columns narrower than ours the app's terminal is.
+	Margin int
+	// Job says that suspending our job suspends the app, and then us. Of several
+	// apps of one process one may have it.
+	Job bool
 
 	// Log returns where a copy of a stream (Stdout, Stderr or TTY) goes. The
 	// writer must not block; its errors are ignored. Nil keeps no copy.

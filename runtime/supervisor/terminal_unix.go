@@ -19,6 +19,8 @@ import (
 type terminal struct {
 	ours *os.File // not ours to close
 	out  *guarded // what the app prints goes there
+	// margin is how many columns of ours are not the app's.
+	margin int
 	// master is ours to read and write, slave is held open until the app's
 	// last process is gone, so that its last words can be read to the end.
 	master, slave *os.File
@@ -32,7 +34,7 @@ type terminal struct {
 // newlines are the flags of a terminal that turns line feeds into CR LF.
 const newlines = syscall.OPOST | syscall.ONLCR
 
-func openTerminal(ours *os.File, out io.Writer) (*terminal, error) {
+func openTerminal(ours *os.File, out io.Writer, margin int) (*terminal, error) {
 	blocking, slave, err := pty.Open()
 	if err != nil {
 		return nil, err
@@ -42,7 +44,7 @@ func openTerminal(ours *os.File, out io.Writer) (*terminal, error) {
 		_ = slave.Close() // already reporting the first error
 		return nil, err
 	}
-	t := &terminal{ours: ours, out: &guarded{w: out}, master: master, slave: slave}
+	t := &terminal{ours: ours, out: &guarded{w: out}, margin: margin, master: master, slave: slave}
 	if now, err := guard.GetTermios(ours.Fd()); err == nil {
 		if !inForeground(ours.Fd()) {
 			cook(now) // the shell's, as it edits a line
@@ -69,10 +71,18 @@ func pollable(f *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
-// resize gives the app's terminal the size of ours. The system tells the app.
+// leastColumns is how narrow a margin may make the app's terminal.
+const leastColumns = 20
+
+// resize gives the app's terminal the size of ours, without the margin. The
+// system tells the app.
 func (t *terminal) resize() {
 	if size, err := pty.GetsizeFull(t.ours); err == nil {
-		set := unix.Winsize{Row: size.Rows, Col: size.Cols, Xpixel: size.X, Ypixel: size.Y}
+		cols := size.Cols
+		if room := int(cols) - t.margin; t.margin > 0 && room >= leastColumns {
+			cols = uint16(room) //nolint:gosec // less than what it was
+		}
+		set := unix.Winsize{Row: size.Rows, Col: cols, Xpixel: size.X, Ypixel: size.Y}
 		_ = control(t.master, func(fd uintptr) {
 			_ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &set)
 		}) // gone: nobody looks at it any more
