@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"runtime/callback", "runtime/mesh", "runtime/app", "runtime/access", "runtime/external"},
 	{"runtime/httpapi", "runtime/grpcapi", "runtime/middleware", "discovery/*", "runtime/state/*", "runtime/kubernetes"},
 	{"runtime/sidecar"},
-	{"cmd/internal/ui"},
+	{"runtime/stack", "cmd/internal/ui"},
 	{"cmd"},
 	{"."},
 	{"scripts/internal/*"},

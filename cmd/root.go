@@ -72,9 +72,6 @@ pillion logs -f`,
 	root.SetHelpCommandGroupID(groupMore)
 	root.SetHelpCommand(help)
 	root.InitDefaultHelpCmd()
-	if c.Name == nameDapr {
-		asDapr(c, root)
-	}
 	dressTree(root)
 	return root
 }

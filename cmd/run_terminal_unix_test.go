@@ -21,7 +21,8 @@ type screen struct {
 	t      *testing.T
 	master *os.File
 	cmd    *exec.Cmd
-	ended  chan error // of the command
+	ended  chan error    // of the command
+	read   chan struct{} // closed when nothing more can be shown
 
 	mu    sync.Mutex // guards what follows
 	shown bytes.Buffer
@@ -36,7 +37,7 @@ func runOnScreen(t *testing.T, args ...string) *screen {
 		t.Skip("pillion is not in the PATH of this run")
 	}
 	master, slave := openTerminal(t, 100)
-	s := &screen{t: t, master: master, ended: make(chan error, 1), more: make(chan struct{})}
+	s := &screen{t: t, master: master, ended: make(chan error, 1), read: make(chan struct{}), more: make(chan struct{})}
 	s.cmd = exec.CommandContext(t.Context(), exe, append([]string{"run"}, args...)...)
 	s.cmd.Env = append(testEnv(t), "TERM=xterm-256color", "LANG=C.UTF-8", "NO_COLOR=")
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = slave, slave, slave
@@ -45,7 +46,10 @@ func runOnScreen(t *testing.T, args ...string) *screen {
 		t.Fatal(err)
 	}
 	_ = slave.Close()
-	go s.watch()
+	go func() {
+		defer close(s.read)
+		s.watch()
+	}()
 	go func() { s.ended <- s.cmd.Wait() }()
 	return s
 }

@@ -12,8 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
+	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/internal/rundir"
+	"github.com/pillion-dev/pillion/runtime/config"
 )
 
 // maxStops bounds how many instances are stopped at a time.
@@ -35,6 +37,7 @@ type stopOptions struct {
 	appIDs    []string
 	namespace string
 	output    string
+	runFile   string
 }
 
 func newStopCmd(c *ui.Console) *cobra.Command { return stopCmd(c, stopInstance) }
@@ -43,11 +46,11 @@ func stopCmd(c *ui.Console, stop stopFunc) *cobra.Command {
 	var o stopOptions
 	output := &outputValue{c: c, known: []string{"table", "json"}}
 	cmd := &cobra.Command{
-		Use:   "stop [flags] (<app-id> | <app-id>/<instance> | --all)...",
+		Use:   "stop [flags] (<app-id> | <app-id>/<instance> | -f <file> | --all)...",
 		Short: "Stop apps and all they started",
 		Long: "Stop apps and all they started: gracefully, within the grace period of each, and wait. " +
 			"In a pipe: tabs, the columns app, result, how, time, instance.",
-		Example:           "pillion stop todo-api\npillion stop todo-api/9wd1x2c8\npillion stop --all",
+		Example:           "pillion stop todo-api\npillion stop todo-api/9wd1x2c8\npillion stop -f dapr.yaml\npillion stop --all",
 		ValidArgsFunction: completeApps(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.output = output.value
@@ -56,6 +59,7 @@ func stopCmd(c *ui.Console, stop stopFunc) *cobra.Command {
 	}
 	g := group(cmd, "Stop")
 	g.on(&o.all, "all", "", "every app of this home")
+	g.text(&o.runFile, "run-file", "f", "<file> every app of this run file")
 	g.on(&o.now, "now", "", "do not wait for calls: kill")
 	g.text(&o.namespace, "namespace", "n", "<name> only this group of apps [all]")
 	g.texts(&o.appIDs, "app-id", "a", "<name> the app, as dapr stop has it")
@@ -69,8 +73,8 @@ func stopRequestOf(o stopOptions, args []string) stopOptions {
 }
 
 func runStop(ctx context.Context, c *ui.Console, stop stopFunc, o stopOptions) error {
-	if o.all == (len(o.appIDs) > 0) {
-		return usageError("stop takes app ids, or --all", "pillion list shows what runs", "pillion", "list")
+	if o.ways() != 1 {
+		return usageError("stop takes app ids, or -f, or --all", "pillion list shows what runs", "pillion", "list")
 	}
 	m, err := findMachine(c)
 	if err != nil {
@@ -101,14 +105,49 @@ func runStop(ctx context.Context, c *ui.Console, stop stopFunc, o stopOptions) e
 	return nil
 }
 
+// ways counts the ways in which it was said what to stop.
+func (o stopOptions) ways() int {
+	n := 0
+	for _, said := range []bool{o.all, len(o.appIDs) > 0, o.runFile != ""} {
+		if said {
+			n++
+		}
+	}
+	return n
+}
+
+// ofFile are the instances that were started from a run file.
+func ofFile(live []rundir.Entry, file string) ([]rundir.Entry, error) {
+	path, err := config.StackPath(file)
+	if err != nil {
+		return nil, err
+	}
+	var chosen []rundir.Entry
+	for _, e := range live {
+		if e.RunFile == path {
+			chosen = append(chosen, e)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, &apperr.Error{
+			Reason: apperr.NoSuchApp, What: "no app of " + file + " runs here",
+			Hint: "pillion list shows what runs", Run: []string{"pillion", "list"},
+		}
+	}
+	return chosen, nil
+}
+
 // choose finds the instances that were named. All names must be right before
 // anything is stopped.
 func choose(live []rundir.Entry, o stopOptions) ([]rundir.Entry, error) {
 	live = slices.DeleteFunc(slices.Clone(live), func(e rundir.Entry) bool {
 		return o.namespace != "" && e.Namespace != o.namespace
 	})
-	if o.all {
+	switch {
+	case o.all:
 		return live, nil
+	case o.runFile != "":
+		return ofFile(live, o.runFile)
 	}
 	var chosen []rundir.Entry
 	for _, name := range o.appIDs {

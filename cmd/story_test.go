@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -57,6 +58,21 @@ func storyCommands() map[string]func(ts *testscript.TestScript, neg bool, args [
 		"inorder":   inOrderIn,
 		"refuses":   refuses,
 		"waitanew":  waitAnew,
+		"fill":      fillIn,
+	}
+}
+
+// fillIn puts variables into files, for each @NAME@ its value: fill dapr.yaml.
+func fillIn(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: fill FILE...")
+	}
+	blank := regexp.MustCompile(`@([A-Z]+)@`)
+	for _, name := range args {
+		data, err := os.ReadFile(ts.MkAbs(name))
+		ts.Check(err)
+		filled := blank.ReplaceAllStringFunc(string(data), func(s string) string { return ts.Getenv(strings.Trim(s, "@")) })
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(filled), 0o600))
 	}
 }
 

@@ -44,6 +44,8 @@ type LogRow struct {
 type LogOptions struct {
 	Names bool // in front of each row
 	Times bool // in front of each row
+	// Quiet means that no rule tells the time.
+	Quiet bool
 	Now   func() time.Time
 }
 
@@ -90,6 +92,11 @@ func (v *LogView) meet(names ...string) {
 		return
 	}
 	v.hues = v.theme.MoreHues(v.hues, names)
+	v.measure()
+}
+
+// measure finds the room for the names.
+func (v *LogView) measure() {
 	most := max(4, v.theme.Width/4)
 	v.width = 0
 	for name := range maps.Keys(v.hues) {
@@ -97,9 +104,17 @@ func (v *LogView) meet(names ...string) {
 	}
 }
 
+// resize takes another width. The theme must be the view's own.
+func (v *LogView) resize(width int) {
+	if width != v.theme.Width {
+		v.theme.Width = width
+		v.measure()
+	}
+}
+
 // Row shows one row.
 func (v *LogView) Row(r LogRow) error {
-	if v.theme.TTY {
+	if v.theme.TTY && !v.opts.Quiet {
 		v.passTime(r.Time)
 	}
 	v.shown = true
