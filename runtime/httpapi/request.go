@@ -59,6 +59,9 @@ func (d *door) invoke(w http.ResponseWriter, r *http.Request, a *ask) {
 	answer, err := d.cfg.Invoke.Serve(ctx, call)
 	x.answered()
 	if err != nil {
+		if x.body != nil && r.ProtoMajor == 1 && x.body.unread() && !x.restIsShort() {
+			w.Header().Set("Connection", "close")
+		}
 		write(w, traced(render(grpc, id, d.blame(apperr.From(err), x.badBody())), call))
 		return
 	}
@@ -365,6 +368,46 @@ func (b *requestBody) finish() {
 		b.idle.Wait()
 	}
 	b.over = true
+	if !b.ended && b.failed == nil {
+		b.x.readRest()
+	}
+}
+
+// maxRest is how much of a body that nobody wants is read, so that its
+// connection can be used again.
+const maxRest = 256 << 10
+
+// readRest reads what is left of an HTTP/1.1 request whose answer has been
+// given, or ends the connection behind it. net/http, which does it otherwise,
+// gives a connection in full duplex up then.
+func (x *exchange) readRest() {
+	c := connOf(x.r)
+	if c == nil || x.r.ProtoMajor != 1 || c.ended.Load() {
+		return
+	}
+	if err := x.rc.Flush(); err != nil || !x.restIsShort() {
+		c.stopReading()
+		return
+	}
+	_ = c.SetReadDeadline(time.Now().Add(lingerTime))                       // if it is closed there is nothing to read
+	if _, err := io.CopyN(io.Discard, x.r.Body, maxRest+1); err != io.EOF { //nolint:errorlint // as io.Reader gives it
+		c.stopReading()
+		return
+	}
+	_ = c.SetReadDeadline(time.Time{})
+}
+
+// restIsShort reports whether a body that is not read need not end the
+// connection. A client that waits for 100 Continue does not send it.
+func (x *exchange) restIsShort() bool {
+	return x.r.ContentLength >= 0 && x.r.ContentLength <= maxRest && x.r.Header.Get("Expect") == ""
+}
+
+// unread reports whether there is a body of which something may be left.
+func (b *requestBody) unread() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.ended
 }
 
 // Trailers are the client's, once the body has been read.
