@@ -20,7 +20,7 @@ import (
 // argument or of PORT. It says on stdout what it is asked and answers with it.
 //
 //	/status/404       that status
-//	/slow             an answer after a while, in pieces
+//	/slow             an answer in pieces that takes a minute
 //	/headers          the request's headers, one a row
 //	/exit/3           ends with that status
 //	/only-get         405 with Allow: GET, HEAD
@@ -74,7 +74,7 @@ func echoHandler(exit chan<- int) http.Handler {
 	})
 	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
 		flush := http.NewResponseController(w)
-		for i := range 3 {
+		for i := range 600 {
 			say(w, "piece %d\n", i)
 			_ = flush.Flush()
 			select {

@@ -14,7 +14,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/rundir"
+	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/instance"
 	"github.com/pillion-dev/pillion/tls/ca"
 )
@@ -22,7 +24,9 @@ import (
 // mdnsAlone is set in the environment of the second telling of stories.
 const mdnsAlone = "PILLION_STORIES_MDNS_ALONE"
 
-// mdnsOnly makes mDNS the only source of a home.
+// mdnsOnly makes mDNS the only source of a home, in which the stories' apps
+// have answered before: such an app is waited for, and asked for more than once,
+// where one that nobody knows has 30 ms to answer.
 func mdnsOnly(home string) error {
 	dir := filepath.Join(home, ".pillion")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -33,7 +37,17 @@ func mdnsOnly(home string) error {
 		return err
 	}
 	_, err = file.WriteString("discovery: [mdns]\n")
-	return errors.Join(err, file.Close())
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	seen, err := discovery.OpenSeen(config.Home{Path: dir}.Seen())
+	if err != nil {
+		return err
+	}
+	for _, app := range []string{"orders", "web", "mail", "todo-api", "notify-service"} {
+		seen.Note(discovery.Key{Namespace: "default", App: app})
+	}
+	return seen.Flush()
 }
 
 // storyCommands are what scripts can say beside testscript's own words.

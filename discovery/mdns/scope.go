@@ -95,8 +95,6 @@ func (s *scope) ask(ctx context.Context, key discovery.Key, found func() bool) e
 		return err
 	}
 	defer socket.close()
-	ctx, cancel := context.WithTimeout(ctx, s.patience)
-	defer cancel()
 	// A read does not know the context: its end is a deadline in the past.
 	stop := context.AfterFunc(ctx, func() { _ = socket.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -126,31 +124,38 @@ func (s *scope) ask(ctx context.Context, key discovery.Key, found func() bool) e
 	return nil
 }
 
-// hear takes in answers until a moment, and a little less once found is true.
+// hear takes in answers until a moment, or until soon after found is true. It
+// reports whether that is all there is to hear.
 func (s *scope) hear(ctx context.Context, socket *sender, until time.Time, found func() bool) bool {
 	buf := make([]byte, 1<<16)
-	done := false
-	for ctx.Err() == nil {
-		if err := socket.conn.SetReadDeadline(until); err != nil {
-			return true
-		}
-		if ctx.Err() != nil {
-			break // it ended before the deadline was set
-		}
-		n, _, err := socket.conn.ReadFromUDP(buf)
-		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) {
-			break
-		}
-		// Any other error is ICMP's answer to an earlier packet.
-		if err == nil {
-			s.takePacket(buf[:n])
-		}
-		if !done && found() {
-			done = true
-			until = time.Now().Add(s.linger)
-		}
+	for last := false; ctx.Err() == nil; {
+		err := s.hearOne(ctx, socket, until, buf)
+		over := errors.Is(err, os.ErrDeadlineExceeded)
+		switch {
+		// A read after its deadline looks at nothing: what came while a busy
+		// machine let us wait is still there.
+		case over && !last, err == nil && !last && found():
+			last, until = true, time.Now().Add(s.linger)
+		case over, errors.Is(err, net.ErrClosed):
+			return found() || ctx.Err() != nil
+		} // any other error is ICMP's answer to an earlier packet
 	}
-	return done || ctx.Err() != nil
+	return true
+}
+
+// hearOne takes in one packet.
+func (s *scope) hearOne(ctx context.Context, socket *sender, until time.Time, buf []byte) error {
+	if err := socket.conn.SetReadDeadline(until); err != nil {
+		return net.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err // it ended before the deadline was set
+	}
+	n, _, err := socket.conn.ReadFromUDP(buf)
+	if err == nil {
+		s.takePacket(buf[:n])
+	}
+	return err
 }
 
 func (s *scope) takePacket(packet []byte) {
