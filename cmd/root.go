@@ -72,6 +72,9 @@ pillion logs -f`,
 	root.SetHelpCommandGroupID(groupMore)
 	root.SetHelpCommand(help)
 	root.InitDefaultHelpCmd()
+	if c.Name == nameDapr {
+		asDapr(c, root)
+	}
 	dressTree(root)
 	return root
 }

@@ -195,6 +195,9 @@ func runApp(ctx context.Context, c *ui.Console, run runFunc, r appRun) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	theatre := newTheatre(c)
+	if c.Name == nameDapr {
+		theatre.up = upAndRunning(len(r.cfg.Command) > 0)
+	}
 	hurry, stop := stopSignals(cancel, theatre.echoed, func() bool { return false })
 	defer stop()
 	exit, err := run(ctx, r.cfg, sidecar.Env{
@@ -263,13 +266,15 @@ type theatre struct {
 	terminal *os.File // ours, if both outputs are the same terminal
 	printer  *ui.Printer
 	stages   []*ui.Stage
+	plain    *ui.Printer // rows of ours among the app's output
+	up       string      // said there once the app is ready; "" says nothing
 }
 
 // newTheatre shares each terminal between the app and us; files and pipes get
 // the app's bytes as they come.
 func newTheatre(c *ui.Console) *theatre {
 	out, err := c.Out.File(), c.Err.File()
-	t := &theatre{out: c.Out, err: c.Err, printer: c.Err}
+	t := &theatre{out: c.Out, err: c.Err, printer: c.Err, plain: c.Out}
 	if !c.Err.Terminal() {
 		return t // our lines go into a file: nothing to share
 	}
@@ -278,7 +283,7 @@ func newTheatre(c *ui.Console) *theatre {
 	t.printer = c.Err.Through(stage.Ours())
 	t.err = stage.App()
 	if c.Out.Terminal() && sameFile(out, err) {
-		t.out, t.terminal = stage.App(), out
+		t.out, t.terminal, t.plain = stage.App(), out, t.printer
 	}
 	return t
 }
@@ -303,6 +308,9 @@ func (t *theatre) close() {
 
 // say dresses a line of the sidecar's for this stream.
 func (t *theatre) say(n sidecar.Notice) {
+	if n.Up && t.up != "" {
+		defer t.plain.Line(t.up)
+	}
 	if n.Kind == sidecar.Warning {
 		t.printer.Warn(&apperr.Error{What: joinFacts(n), Cause: n.Cause, Hint: n.Hint})
 		return

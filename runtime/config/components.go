@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,9 @@ func (s *resolver) component(r *resource) (Component, error) {
 		c.InitTimeout = d
 	}
 	c.Unusable, c.Unknown = lacking(c.Type, c.Version)
+	if slices.Contains(s.denied, c.Type) || slices.Contains(s.denied, c.Type+"/"+c.Version) {
+		c.Unusable, c.Unknown = "the Configuration denies components of type "+c.Type, false
+	}
 	if c.Unusable != "" {
 		return c, nil // what it says is for those who have it
 	}

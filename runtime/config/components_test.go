@@ -253,6 +253,33 @@ func TestMistakesInComponentsAreNamedWithTheirLine(t *testing.T) {
 	}
 }
 
+func TestDeniedTypesCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, "a.yaml", store("a", "state.redis", redis, "auth: {secretStore: s}\n---\n", store("s", "secretstores.local.env", "[]"), "---\n", store("b", "state.sqlite", "[]")))
+	for name, c := range map[string]struct {
+		denied, unusable []string
+	}{
+		"nothing":         {nil, nil},
+		"a type":          {[]string{"state.sqlite"}, []string{"b"}},
+		"a version":       {[]string{"state.sqlite/v1", "state.redis/v2"}, []string{"b"}},
+		"a secrets store": {[]string{"secretstores.local.env"}, []string{"a", "s"}},
+	} {
+		got, err := app.Resources([]string{dir}, environment("KEY", "k"), c.denied...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var unusable []string
+		for _, one := range got.Components {
+			if one.Unusable != "" {
+				unusable = append(unusable, one.Name)
+			}
+		}
+		if !cmp.Equal(unusable, c.unusable) {
+			t.Errorf("%s: %v, want %v", name, unusable, c.unusable)
+		}
+	}
+}
+
 // What is right is read beside what is not, and every mistake is named.
 func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 	t.Parallel()

@@ -26,6 +26,9 @@ type Profile struct {
 	HangupRestarts bool
 	// HomeResources reads the home's resources where no flag names any.
 	HomeResources bool
+	// StrictComponents refuses to start with a component of a type that nobody
+	// knows.
+	StrictComponents bool
 }
 
 // Limits of both profiles, as docs/limits.md has them.
@@ -47,6 +50,6 @@ func RunProfile() Profile {
 func SidecarProfile() Profile {
 	return Profile{
 		Name: "sidecar", HeadLimit: headLimit, HeldBodyLimit: heldBodyLimit,
-		MetricsPort: metricsPort, DaprLogs: true, HangupRestarts: true,
+		MetricsPort: metricsPort, DaprLogs: true, HangupRestarts: true, StrictComponents: true,
 	}
 }

@@ -31,6 +31,7 @@ func (e lackError) Error() string { return string(e) }
 type resolver struct {
 	app, namespace string
 	getenv         func(string) string
+	denied         []string             // types, and types with their version
 	components     map[string]*resource // by name
 	opened         map[string]*opened
 }

@@ -18,14 +18,15 @@ type Resources struct {
 }
 
 // Resources reads Dapr's resources of c's app from paths, as ResourcePaths has
-// them. Everything wrong is reported, joined, with file and line; what is right
-// is returned all the same.
-func (c Sidecar) Resources(paths []string, getenv func(string) string) (Resources, error) {
+// them. Components of the types denied, or type/version, cannot be used.
+// Everything wrong is reported, joined, with file and line; what is right is
+// returned all the same.
+func (c Sidecar) Resources(paths []string, getenv func(string) string, denied ...string) (Resources, error) {
 	all, err := readAll(paths)
 	errs := []error{err}
 	mine := c.choose(all, &errs)
 	s := &resolver{
-		app: c.AppID, namespace: c.Namespace, getenv: getenv,
+		app: c.AppID, namespace: c.Namespace, getenv: getenv, denied: denied,
 		components: map[string]*resource{}, opened: map[string]*opened{},
 	}
 	for _, r := range mine {

@@ -11,7 +11,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -48,15 +51,20 @@ type Options struct {
 // Hosts are the hosts outside the mesh. They are an invoke.External and safe
 // for concurrent use.
 type Hosts struct {
-	named map[string]*host
 	raw   *host
+	roots *x509.CertPool
+	// named is replaced whole; a call keeps the host it began with.
+	named atomic.Pointer[map[string]*host]
+
+	replacing sync.Mutex // held while that is done
 }
 
 var _ invoke.External = (*Hosts)(nil)
 
 // A host is where calls go, or for raw URLs how.
 type host struct {
-	base     string // of a named one
+	of       config.HTTPEndpoint // of a named one, as is base
+	base     string
 	headers  []config.EndpointHeader
 	follow   bool          // redirects
 	unusable *apperr.Error // then there are no transports
@@ -70,26 +78,67 @@ type host struct {
 // New makes Hosts. It opens nothing. Everything wrong is reported, joined, as
 // *apperr.Error.
 func New(o Options) (*Hosts, error) {
-	h := &Hosts{named: map[string]*host{}, raw: newHost(&tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12})}
+	h := &Hosts{roots: o.Roots, raw: newHost(&tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12})}
+	h.named.Store(&map[string]*host{})
+	if err := h.Replace(o.Endpoints); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// Replace has the hosts of endpoints called by name from now on, and no others.
+// Those that are as they were keep their connections; calls to others end in
+// their time. If anything is wrong, all of it is reported, joined, and nothing
+// is replaced.
+func (h *Hosts) Replace(endpoints []config.HTTPEndpoint) error {
+	h.replacing.Lock()
+	defer h.replacing.Unlock()
+	before, now := *h.named.Load(), map[string]*host{}
 	var errs []error
-	for _, e := range o.Endpoints {
-		one, err := named(e, o.Roots)
+	for _, e := range endpoints {
+		if old := before[e.Name]; old != nil && isSame(old.of, e) {
+			now[e.Name] = old
+			continue
+		}
+		one, err := named(e, h.roots)
 		if err != nil {
 			errs = append(errs, &apperr.Error{
 				Reason: apperr.OwnConfig, Err: err, What: fmt.Sprintf("%s: HTTPEndpoint %s: %v", e.At, e.Name, err),
 			})
 			continue
 		}
-		h.named[e.Name] = one
+		one.of = e
+		now[e.Name] = one
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return err
 	}
-	return h, nil
+	h.named.Store(&now)
+	for name, old := range before {
+		if now[name] != old {
+			old.close()
+		}
+	}
+	return nil
 }
 
+// Check reports what Replace would.
+func Check(endpoints []config.HTTPEndpoint) error {
+	_, err := New(Options{Endpoints: endpoints})
+	return err
+}
+
+// isSame reports whether two resources say the same, wherever they stand.
+func isSame(a, b config.HTTPEndpoint) bool {
+	a.At, b.At = "", ""
+	return reflect.DeepEqual(a, b)
+}
+
+// lookUp is the host of a name; nil if there is none.
+func (h *Hosts) lookUp(name string) *host { return (*h.named.Load())[name] }
+
 // Knows implements invoke.External.
-func (h *Hosts) Knows(name string) bool { return h.named[name] != nil }
+func (h *Hosts) Knows(name string) bool { return h.lookUp(name) != nil }
 
 // Run keeps the hosts until ctx ends, and then closes the connections that
 // nobody uses. It returns nil.
@@ -102,7 +151,7 @@ func (h *Hosts) Run(ctx context.Context) error {
 // Close closes the connections that nobody uses.
 func (h *Hosts) Close() {
 	h.raw.close()
-	for _, one := range h.named {
+	for _, one := range *h.named.Load() {
 		one.close()
 	}
 }

@@ -142,3 +142,30 @@ func TestResourcesThatCannotWorkAreNamed(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestReplacedEndpointsAreOthers(t *testing.T) {
+	t.Parallel()
+	one, _ := wire(t, func(int, string) string { return okAnswer })
+	another, heads := wire(t, func(int, string) string { return okAnswer })
+	h := named(t, endpoint("pay", one))
+	moved := endpoint("pay", another)
+	moved.Headers = []config.EndpointHeader{{Name: "X-Key", Value: "k2"}}
+	if err := h.Replace([]config.HTTPEndpoint{moved, endpoint("bill", one)}); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, h, call(t, "pay", "GET", "/", ""))
+	if head := within.Receive(t, heads); !strings.Contains(head, "X-Key: k2") {
+		t.Errorf("the host got\n%s", head)
+	}
+	if !h.Knows("bill") {
+		t.Error("a new endpoint is not known")
+	}
+	broken := endpoint("pay", "ftp://x")
+	broken.At = "a.yaml:3"
+	if err := h.Replace([]config.HTTPEndpoint{broken}); err == nil || !strings.Contains(err.Error(), "a.yaml:3") || !h.Knows("bill") {
+		t.Errorf("a broken endpoint: %v, and the others are gone: %v", err, !h.Knows("bill"))
+	}
+	if err := h.Replace(nil); err != nil || h.Knows("pay") || h.Knows("bill") {
+		t.Errorf("%v, and they are still known", err)
+	}
+}

@@ -18,7 +18,7 @@ import (
 // app's token, its identity and what the mesh adds do not leave.
 func (h *Hosts) Serve(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
 	to, base := h.raw, c.Target.URL
-	if named := h.named[c.Target.Given]; named != nil {
+	if named := h.lookUp(c.Target.Given); named != nil {
 		to, base = named, named.base
 	}
 	if to.unusable != nil || base == "" {

@@ -69,7 +69,7 @@ func (s *Server) absent() map[string]method {
 		"DeleteJobsByPrefixAlpha1": s.jobs("DAPR_SCHEDULER_DELETE_JOB", "failed to delete job due to: "),
 	}
 	for _, operation := range []string{"Start", "Get", "Purge", "Terminate", "Pause", "Resume", "RaiseEvent"} {
-		for _, version := range []string{"", "Alpha1", "Beta1"} {
+		for _, version := range []string{"Alpha1", "Beta1"} {
 			table[operation+"Workflow"+version] = noPlacement
 		}
 	}

@@ -35,7 +35,6 @@ var apis = map[apilist.API][]string{
 	},
 	{Name: "workflows", Version: "v1alpha1"}: workflow("Alpha1"),
 	{Name: "workflows", Version: "v1beta1"}:  workflow("Beta1"),
-	{Name: "workflows", Version: "v1"}:       workflow(""),
 	{Name: "jobs", Version: "v1alpha1"}: {
 		"ScheduleJobAlpha1", "DeleteJobAlpha1", "GetJobAlpha1", "DeleteJobsByPrefixAlpha1", "ListJobsAlpha1",
 	},

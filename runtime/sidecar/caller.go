@@ -52,8 +52,12 @@ func NewCaller(ctx context.Context, cfg config.Sidecar, env Env) (*Caller, error
 			env.Say(Notice{Kind: Warning, Text: problem})
 		}
 	}
+	endpoints, err := endpointsOf(cfg, env.Home, lookupIn(env.Environ), warn)
+	if err != nil {
+		return nil, err
+	}
 	n, err := newNetwork(networkOptions{
-		cfg: cfg, place: where, workload: workload, getenv: lookupIn(env.Environ), log: log, warn: warn,
+		cfg: cfg, place: where, workload: workload, endpoints: endpoints, log: log, warn: warn,
 	})
 	if err != nil {
 		return nil, err

@@ -79,7 +79,7 @@ func (s *sidecar) sayReady() {
 	if p := s.app.Port(); p != 0 {
 		facts = append(facts, "app "+port(p))
 	}
-	s.say(Notice{Kind: Good, Text: s.cfg.AppID + " is ready", Facts: append(facts, s.doorFacts()...), More: s.whoFacts()})
+	s.say(Notice{Kind: Good, Up: true, Text: s.cfg.AppID + " is ready", Facts: append(facts, s.doorFacts()...), More: s.whoFacts()})
 }
 
 // sayNoPort is the ready line of an app that only calls others.
@@ -92,7 +92,7 @@ func (s *sidecar) sayNoPort(e app.NoPort) {
 		text = fmt.Sprintf("%s opens no port that answers HTTP (%s does not): it can call others, they cannot call it",
 			s.cfg.AppID, ports(e.Ignored))
 	}
-	s.say(Notice{Kind: Good, Text: text, Facts: s.doorFacts(), More: s.whoFacts()})
+	s.say(Notice{Kind: Good, Up: true, Text: text, Facts: s.doorFacts(), More: s.whoFacts()})
 }
 
 // announceStart tells the sources that announce that we are here, and what is
@@ -102,7 +102,7 @@ func (s *sidecar) announceStart() {
 	if s.cfg.Profile.DaprLogs || len(s.cfg.Command) > 0 {
 		return
 	}
-	n := Notice{Kind: Good, Text: s.cfg.AppID + "'s sidecar is up", Facts: s.doorFacts(), More: s.whoFacts()}
+	n := Notice{Kind: Good, Up: true, Text: s.cfg.AppID + "'s sidecar is up", Facts: s.doorFacts(), More: s.whoFacts()}
 	if s.cfg.AppPort != 0 {
 		n.Facts = append([]string{"waits for the app on port " + port(s.cfg.AppPort)}, n.Facts...)
 	}

@@ -1,21 +1,28 @@
 package sidecar
 
 import (
+	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/external"
 )
 
-// hostsOf are the hosts outside the mesh: those of http:// and https:// targets,
-// and those that HTTPEndpoint resources name.
-func hostsOf(o networkOptions) (*external.Hosts, error) {
-	told, err := o.cfg.Resources(o.cfg.ResourcePaths(o.place.home), o.getenv)
-	if err != nil {
-		return nil, err
-	}
-	endpoints := told.HTTPEndpoints
-	for _, e := range endpoints {
+// followEndpoints has the hosts outside the mesh be those that the HTTPEndpoint
+// resources name from time to time.
+func (s *sidecar) followEndpoints(hosts *external.Hosts) {
+	s.resources.onChange(func(_, now *resources) {
+		if err := hosts.Replace(now.HTTPEndpoints); err != nil {
+			s.log.Warn("the HTTPEndpoints stay as they were", "err", err) // they were judged before
+		}
+	})
+}
+
+// endpointsOf are the HTTPEndpoints of a caller without a sidecar. Those that
+// cannot be called are named.
+func endpointsOf(cfg config.Sidecar, home config.Home, getenv func(string) string, warn func(string)) ([]config.HTTPEndpoint, error) {
+	told, err := cfg.Resources(cfg.ResourcePaths(home), getenv)
+	for _, e := range told.HTTPEndpoints {
 		if e.Unusable != "" {
-			o.warn(e.At + ": the HTTPEndpoint " + e.Name + " cannot be called: " + e.Unusable)
+			warn(e.At + ": the HTTPEndpoint " + e.Name + " cannot be called: " + e.Unusable)
 		}
 	}
-	return external.New(external.Options{Endpoints: endpoints})
+	return told.HTTPEndpoints, err
 }

@@ -7,15 +7,20 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 )
 
 // metadata is what both doors say about the sidecar.
 func (s *sidecar) metadata() httpapi.Metadata {
+	told := s.resources.current()
 	return httpapi.Metadata{
-		ID:             s.cfg.AppID,
-		RuntimeVersion: s.version(),
-		Extended:       s.runner(),
+		ID:              s.cfg.AppID,
+		RuntimeVersion:  s.version(),
+		EnabledFeatures: told.features(),
+		HTTPEndpoints:   namesOf(told.HTTPEndpoints, func(e config.HTTPEndpoint) string { return e.Name }),
+		Resiliencies:    namesOf(told.Resiliencies, func(r config.Resiliency) string { return r.Name }),
+		Extended:        s.runner(),
 		App: httpapi.AppConnection{
 			Port:           s.app.Port(),
 			Protocol:       cmp.Or(s.cfg.AppProtocol, "http"),
@@ -23,6 +28,14 @@ func (s *sidecar) metadata() httpapi.Metadata {
 			MaxConcurrency: s.cfg.AppMaxConcurrency,
 		},
 	}
+}
+
+func namesOf[T any](all []T, name func(T) string) []httpapi.Named {
+	var out []httpapi.Named
+	for _, one := range all {
+		out = append(out, httpapi.Named{Name: name(one)})
+	}
+	return out
 }
 
 // runner is what `dapr run` puts into its sidecars' metadata, and `dapr list`

@@ -93,9 +93,10 @@ type networkOptions struct {
 	// stages see each call of the own app once. taps read them; nil for nobody.
 	stages []invoke.Stage
 	taps   *invoke.Taps
-	getenv func(string) string
-	log    *slog.Logger
-	warn   func(string)
+	// endpoints are hosts outside the mesh that can be called by name.
+	endpoints []config.HTTPEndpoint
+	log       *slog.Logger
+	warn      func(string)
 }
 
 func newNetwork(o networkOptions) (*network, error) {
@@ -104,7 +105,7 @@ func newNetwork(o networkOptions) (*network, error) {
 		return nil, err
 	}
 	var err error
-	if n.hosts, err = hostsOf(o); err != nil {
+	if n.hosts, err = external.New(external.Options{Endpoints: o.endpoints}); err != nil {
 		return nil, err
 	}
 	n.transport = n.newMeshClient(o)

@@ -30,6 +30,8 @@ type Notice struct {
 	More  []string
 	// Aside is a fact for whoever sits in front of the app: no log keeps it.
 	Aside string
+	// Up is true once the app, or its sidecar alone, is ready for use.
+	Up bool
 	// Cause and Hint are the rows of a warning.
 	Cause, Hint string
 }

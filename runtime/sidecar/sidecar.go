@@ -20,6 +20,7 @@ import (
 	"github.com/pillion-dev/pillion/logs"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/filewatch"
 	"github.com/pillion-dev/pillion/runtime/grpcapi"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/instance"
@@ -97,7 +98,7 @@ func Run(ctx context.Context, cfg config.Sidecar, env Env) (exit int, err error)
 	s.openLog()
 	defer s.release(ctx)
 	for _, step := range []func(context.Context) error{
-		s.prepare, s.bind, s.identify, s.register, s.keep, s.wire, s.launch,
+		s.readResources, s.prepare, s.bind, s.identify, s.register, s.keep, s.wire, s.launch,
 	} {
 		if err := step(ctx); err != nil {
 			return 0, err
@@ -117,7 +118,9 @@ type sidecar struct {
 	// does not silence. Nil where there is none.
 	records, calls *daprlog.Handler
 
-	place *place // home, authority and runtime folder
+	place     *place // home, authority and runtime folder
+	resources *resourceKeeper
+	watcher   *filewatch.Watcher // nil if there is nothing to watch
 
 	http, grpc door
 	pprof      door // empty unless profiling was asked for
@@ -217,6 +220,7 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 	}
 	tasks = append(tasks, s.profilingTasks()...)
 	tasks = append(tasks, s.net.tasks()...)
+	tasks = append(tasks, s.watchTasks()...)
 	if s.env.Own {
 		tasks = append(tasks, lifecycle.Task{Name: "process", Run: func(parts context.Context) error {
 			return Tune(parts, s.env.Environ)

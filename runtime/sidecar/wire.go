@@ -202,13 +202,14 @@ func (s *sidecar) wire(ctx context.Context) error {
 	s.server = s.newMeshServer(callee)
 	s.net, err = newNetwork(networkOptions{
 		cfg: s.cfg, place: s.place, workload: s.workload, local: callee, stages: stages, taps: &s.taps,
-		getenv: lookupIn(s.env.Environ), log: s.log,
+		endpoints: s.resources.current().HTTPEndpoints, log: s.log,
 		warn: func(problem string) { s.say(Notice{Kind: Warning, Text: problem}) },
 	})
 	if err != nil {
 		return err
 	}
-	s.service = s.newGRPC(s.net.invoker, nil, config.APILists{}) //nolint:contextcheck // a stream has its own
+	s.service = s.newGRPC(s.net.invoker, nil, s.resources.current().Configuration.API) //nolint:contextcheck // a stream has its own
+	s.followEndpoints(s.net.hosts)
 	s.openDoors()
 	return nil
 }
@@ -217,6 +218,7 @@ func (s *sidecar) wire(ctx context.Context) error {
 func (s *sidecar) openDoors() {
 	s.doors = httpapi.New(httpapi.Config{
 		Invoke: s.net.invoker, GRPC: grpcDoor(s.service), Self: s.workload.ID(),
+		APIs:           s.resources.current().Configuration.API,
 		AllowedOrigins: s.cfg.AllowedOrigins, AllowedHosts: s.allowedHosts(),
 		AllowOtherUsers: s.cfg.AllowOtherUsers || !s.cfg.Profile.OwnUserDoors, APIToken: s.cfg.APIToken,
 		NotReady: s.notReady, Metadata: s.metadata,

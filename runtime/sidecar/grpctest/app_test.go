@@ -40,6 +40,7 @@ type app struct {
 	health  *health.Server
 	page    *http.Server
 	methods sync.Map // full name to handler
+	called  sync.Map // name to what OnInvoke does
 	last    atomic.Int64
 	done    chan struct{}
 }
@@ -56,6 +57,7 @@ func newApp(certificate func() (tls.Certificate, error), options ...grpc.ServerO
 		options = append(options, grpc.Creds(credentials.NewServerTLSFromCert(&own)))
 	}
 	a.server = grpc.NewServer(options...)
+	a.methods.Store("/dapr.proto.runtime.v1.AppCallback/OnInvoke", handler(a.onInvoke))
 	healthpb.RegisterHealthServer(a.server, a.health)
 	reflection.Register(a.server)
 	return a, nil

@@ -24,6 +24,7 @@ const patience = time.Minute
 type machine struct {
 	dir    string
 	engine string // who speaks HTTP, as --engine has it
+	env    []string
 	once   sync.Once
 	all    []*sidecar
 	err    error
@@ -113,6 +114,7 @@ func (m *machine) environ() []string {
 			env = append(env, kv)
 		}
 	}
+	env = append(env, m.env...)
 	return append(env, "HOME="+m.dir, "PILLION_HOME="+filepath.Join(m.dir, "home"),
 		"PILLION_RUNTIME_DIR="+filepath.Join(m.dir, "run"), "NO_COLOR=1")
 }
@@ -186,7 +188,13 @@ func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(
 // sidecar starts one more, until the test's end.
 func (m *machine) sidecar(t testing.TB, id string, flags ...string) *sidecar {
 	t.Helper()
-	own := &machine{dir: m.dir, engine: m.engine} // so that the list of the shared ones stays as it is
+	return m.sidecarIn(t, nil, id, flags...)
+}
+
+// sidecarIn is sidecar with more in its environment.
+func (m *machine) sidecarIn(t testing.TB, env []string, id string, flags ...string) *sidecar {
+	t.Helper()
+	own := &machine{dir: m.dir, engine: m.engine, env: env} // so that the list of the shared ones stays as it is
 	s, err := own.run(id, flags...)
 	t.Cleanup(own.stop)
 	if err != nil {

@@ -1,0 +1,93 @@
+package sidecar
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/pillion-dev/pillion/runtime/config"
+)
+
+// changesOf says in words what differs between two readings of the resources;
+// nothing if they say the same, in whatever place.
+func changesOf(old, now *resources) []string {
+	out := slices.Concat(
+		changed("component", components(old), components(now)),
+		changed("HTTPEndpoint", endpoints(old), endpoints(now)),
+		changed("resiliency", resiliencies(old), resiliencies(now)),
+	)
+	before, after := withoutPlaces(old.Configuration), withoutPlaces(now.Configuration)
+	if !reflect.DeepEqual(before.AccessControl, after.AccessControl) {
+		out = append(out, "access control changed")
+	}
+	before.AccessControl, after.AccessControl = config.AccessControl{}, config.AccessControl{}
+	if !reflect.DeepEqual(before, after) {
+		out = append(out, "configuration changed: all but access control counts from the next start")
+	}
+	return out
+}
+
+// withoutPlaces is a Configuration without where its parts stand.
+func withoutPlaces(c config.Configuration) config.Configuration {
+	c.HTTPPipeline, c.AppHTTPPipeline = slices.Clone(c.HTTPPipeline), slices.Clone(c.AppHTTPPipeline)
+	for _, handlers := range [][]config.Handler{c.HTTPPipeline, c.AppHTTPPipeline} {
+		for i := range handlers {
+			handlers[i].At = ""
+		}
+	}
+	c.AccessControl.Policies = slices.Clone(c.AccessControl.Policies)
+	for i := range c.AccessControl.Policies {
+		p := &c.AccessControl.Policies[i]
+		p.At, p.Operations = "", slices.Clone(p.Operations)
+		for j := range p.Operations {
+			p.Operations[j].At = ""
+		}
+	}
+	return c
+}
+
+// changed compares what there is of one kind by name.
+func changed(kind string, old, now map[string]any) []string {
+	all := maps.Clone(old)
+	maps.Copy(all, now)
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		before, was := old[name]
+		after, is := now[name]
+		switch {
+		case !was:
+			out = append(out, kind+" "+name+" added")
+		case !is:
+			out = append(out, kind+" "+name+" removed")
+		case !reflect.DeepEqual(before, after):
+			out = append(out, kind+" "+name+" changed")
+		}
+	}
+	return out
+}
+
+func components(r *resources) map[string]any {
+	out := map[string]any{}
+	for _, c := range r.Components {
+		c.At = "" // where it stands is no part of what it says
+		out[c.Name] = c
+	}
+	return out
+}
+
+func endpoints(r *resources) map[string]any {
+	out := map[string]any{}
+	for _, e := range r.HTTPEndpoints {
+		e.At = ""
+		out[e.Name] = e
+	}
+	return out
+}
+
+func resiliencies(r *resources) map[string]any {
+	out := map[string]any{}
+	for _, one := range r.Resiliencies {
+		out[one.Name] = one // its lines are told: a moved policy is a changed one
+	}
+	return out
+}

@@ -1,0 +1,250 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/lifecycle"
+	"github.com/pillion-dev/pillion/runtime/access"
+	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/external"
+	"github.com/pillion-dev/pillion/runtime/filewatch"
+)
+
+// resources are what Dapr's files say to the app: a snapshot, which nobody
+// changes.
+type resources struct {
+	config.Resources
+	Configuration config.Configuration
+	// policy is that of the Configuration's access control; nil for none.
+	policy *access.Policy
+	// doubts are what a person should look at.
+	doubts []Notice
+}
+
+// A resourceKeeper keeps the resources that count, and reads them anew when
+// their files change. What is wrong stays out: then those from before count.
+type resourceKeeper struct {
+	read func() (*resources, error)
+	say  func(Notice)
+	now  atomic.Pointer[resources]
+
+	mu        sync.Mutex // guards what follows; held while listeners are told
+	listeners []func(old, new *resources)
+	said      map[string]bool // the doubts that were told
+	failed    string          // what was wrong last
+}
+
+// current are the resources that count now.
+func (k *resourceKeeper) current() *resources { return k.now.Load() }
+
+// onChange has f called each time other resources count, one call after the
+// other. f must bear resources that are not other for it, and must not block
+// for long.
+func (k *resourceKeeper) onChange(f func(old, new *resources)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.listeners = append(k.listeners, f)
+}
+
+// begin reads the resources for the first time.
+func (k *resourceKeeper) begin() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	first, err := k.read()
+	if err != nil {
+		return err
+	}
+	k.now.Store(first)
+	k.tell(first)
+	return nil
+}
+
+// reload reads the resources anew.
+func (k *resourceKeeper) reload() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	old := k.now.Load()
+	now, err := k.read()
+	if err != nil {
+		k.refuse(err)
+		return
+	}
+	k.failed = ""
+	k.tell(now)
+	changes := changesOf(old, now)
+	if len(changes) == 0 {
+		return
+	}
+	k.now.Store(now)
+	for _, f := range k.listeners {
+		f(old, now)
+	}
+	k.say(Notice{Text: "resources read anew", Facts: changes})
+}
+
+// refuse says, once, why what was read does not count.
+func (k *resourceKeeper) refuse(err error) {
+	cause := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if cause == k.failed {
+		return
+	}
+	k.failed = cause
+	k.say(Notice{Kind: Warning, Text: "the resources stay as they were", Cause: cause})
+}
+
+// tell says what a person should look at and has not been told.
+func (k *resourceKeeper) tell(r *resources) {
+	for _, n := range r.doubts {
+		if !k.said[n.Text] {
+			k.said[n.Text] = true
+			k.say(n)
+		}
+	}
+}
+
+// readResources is the step that reads the resources, before anything is bound:
+// what is wrong with them ends the start.
+func (s *sidecar) readResources(context.Context) error {
+	s.resources = &resourceKeeper{read: s.findResources, say: s.say, said: map[string]bool{}}
+	set := filewatch.Set{Paths: slices.Concat(s.cfg.ResourcesPaths, s.cfg.ConfigFiles)}
+	if len(s.cfg.ResourcesPaths) == 0 && s.cfg.Profile.HomeResources && s.env.Home.Path != "" {
+		_ = os.MkdirAll(s.env.Home.Resources(), 0o700) // else the whole home is watched for it
+		set.Paths = append(set.Paths, s.env.Home.Resources())
+	}
+	if len(set.Paths) > 0 {
+		// Before they are read, so that no change falls between.
+		s.watcher = filewatch.New(s.log)
+		s.watcher.Watch(set, s.resources.reload)
+	}
+	return s.resources.begin()
+}
+
+// watchTasks have changed files read, unless Dapr's feature flag says not to.
+func (s *sidecar) watchTasks() []lifecycle.Task {
+	if s.watcher == nil || !s.resources.current().has(featureReload) {
+		return nil
+	}
+	return []lifecycle.Task{{Name: "files", Run: s.watcher.Run}}
+}
+
+// findResources reads what the files say, and judges it as a whole.
+func (s *sidecar) findResources() (*resources, error) {
+	getenv := s.resourceEnv()
+	given, err := s.cfg.Configuration(getenv)
+	told, errTold := s.cfg.Resources(s.cfg.ResourcePaths(s.env.Home), getenv, given.DeniedComponents...)
+	r := &resources{Resources: told, Configuration: given}
+	errs := []error{err, errTold, external.Check(told.HTTPEndpoints)}
+	var doubts []string
+	r.policy, doubts, err = access.FromConfiguration(given.AccessControl, !strings.HasPrefix(s.cfg.AppProtocol, "grpc"))
+	for _, doubt := range doubts {
+		r.doubt(doubt)
+	}
+	errs = append(errs, err, r.judgeComponents(s.cfg.Profile.StrictComponents), r.judgePipelines())
+	return r, errors.Join(errs...)
+}
+
+// resourceEnv is the environment that resources may refer to: ours, with what
+// Dapr's sidecar has in its own.
+func (s *sidecar) resourceEnv() func(string) string {
+	getenv := lookupIn(s.env.Environ)
+	return func(name string) string {
+		switch {
+		case name == "APP_ID":
+			return s.cfg.AppID
+		case name == "APP_PORT" && s.cfg.AppPort != 0:
+			return port(s.cfg.AppPort)
+		}
+		return getenv(name)
+	}
+}
+
+func (r *resources) doubt(text string) {
+	r.doubts = append(r.doubts, Notice{Kind: Warning, Text: text})
+}
+
+// judgeComponents names those that cannot be used. strict refuses the types
+// that nobody knows.
+func (r *resources) judgeComponents(strict bool) error {
+	var errs []error
+	for _, c := range r.Components {
+		switch {
+		case c.Unusable == "":
+		case c.Unknown && strict && !c.IgnoreErrors:
+			errs = append(errs, wrong(c.At, "the component "+c.Name+": "+c.Unusable))
+		default:
+			r.doubt(c.At + ": the component " + c.Name + " cannot be used: " + c.Unusable)
+		}
+	}
+	for _, e := range r.HTTPEndpoints {
+		if e.Unusable != "" {
+			r.doubt(e.At + ": the HTTPEndpoint " + e.Name + " cannot be called: " + e.Unusable)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// harmless are the middlewares that refuse nobody: without them a call is
+// answered as it would have been, or not at all.
+var harmless = map[string]bool{
+	"middleware.http.uppercase": true, "middleware.http.routeralias": true, "middleware.http.oauth2clientcredentials": true,
+}
+
+// judgePipelines judges the handlers of the Configuration's pipelines, none of
+// which exist here. Dapr leaves one out whose component is not there, and so do
+// we. One that is there may keep somebody out: that is not left out unseen.
+func (r *resources) judgePipelines() error {
+	var errs []error
+	for _, h := range slices.Concat(r.Configuration.HTTPPipeline, r.Configuration.AppHTTPPipeline) {
+		c := r.component(h.Name)
+		switch {
+		case c == nil || !strings.EqualFold(c.Type, h.Type):
+			r.doubt(h.At + ": the handler " + h.Name + " (" + h.Type + ") is left out: there is no such component")
+		case harmless[strings.ToLower(h.Type)] || c.IgnoreErrors:
+			r.doubt(h.At + ": the handler " + h.Name + " (" + h.Type + ") is left out: this version has no middlewares")
+		default:
+			e := wrong(h.At, "the handler "+h.Name+" ("+h.Type+") may refuse requests, and this version has no middlewares: without it they would pass")
+			e.Hint = "take it out of the pipeline, or set ignoreErrors: true at " + c.At + " to run without it"
+			errs = append(errs, e)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *resources) component(name string) *config.Component {
+	for i := range r.Components {
+		if r.Components[i].Name == name {
+			return &r.Components[i]
+		}
+	}
+	return nil
+}
+
+func wrong(at, what string) *apperr.Error {
+	return &apperr.Error{Reason: apperr.OwnConfig, What: at + ": " + what}
+}
+
+// featureReload is Dapr's feature flag for reading changed files.
+const featureReload = "HotReload"
+
+// has reports whether a feature is on: that for reloading is unless somebody
+// has turned it off.
+func (r *resources) has(feature string) bool {
+	on, said := r.Configuration.Features[feature]
+	return on || !said && feature == featureReload
+}
+
+// features are Dapr's feature flags that are on.
+func (r *resources) features() []string {
+	given := map[string]bool{featureReload: r.has(featureReload)}
+	maps.Copy(given, r.Configuration.Features)
+	maps.DeleteFunc(given, func(_ string, on bool) bool { return !on })
+	return slices.Sorted(maps.Keys(given))
+}
