@@ -192,7 +192,10 @@ func (f fast) switchProtocols(ctx context.Context, x *h1.Exchange, offered strin
 func (f fast) Refuse(r h1.Refusal) h1.Reply {
 	f.counts.refused.Add(1)
 	if r.Status == http.StatusRequestHeaderFieldsTooLarge {
-		return plain(&apperr.Error{Reason: apperr.HeadTooLarge, What: "431 Request Header Fields Too Large"})
+		e := &apperr.Error{Reason: apperr.HeadTooLarge, What: "431 Request Header Fields Too Large"}
+		fields := mark(e)
+		fields.Add("Content-Type", "text/plain; charset=utf-8")
+		return h1.Reply{Status: r.Status, Fields: fields, Body: []byte(e.What)} // as the Go library's
 	}
 	return render(false, "", &apperr.Error{
 		Reason: apperr.Usage, What: "this is no HTTP request that can be passed on", Cause: r.Why, Reached: apperr.ReachedNo,

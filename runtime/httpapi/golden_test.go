@@ -259,3 +259,76 @@ func TestStateIsDaprsToTheByte(t *testing.T) {
 		}
 	}
 }
+
+func TestTokensAndHeadsAreDaprsToTheByte(t *testing.T) {
+	t.Parallel()
+	addr := serve(t, httpapi.Config{APIToken: "s3cret", NotReady: func() []string { return []string{"runtime"} }})
+	const token = "dapr-api-token: s3cret"
+	denied := said(401, "invalid api token\n", "Content-Length: 18", "Content-Type: text/plain; charset=utf-8",
+		"Pillion-Error: TOKEN_DENIED", "Pillion-Hop: sidecar", "X-Content-Type-Options: nosniff")
+	notReady := basic(500, "ERR_HEALTH_NOT_READY", "dapr is not ready: [runtime]")
+	for _, c := range []struct {
+		line, field, want string
+	}{
+		{"GET /v1.0/metadata", "X: 1", denied},
+		{"GET /v1.0/metadata", "dapr-api-token: s3cret2", denied},
+		{"GET " + callX, "X: 1", denied},
+		{"POST /v1.0/shutdown", "X: 1", denied},
+		{"GET /nowhere", "X: 1", denied},
+		{"POST /v1.0/healthz", "X: 1", denied},
+		{"GET /v1.0/healthz/other", "X: 1", denied},
+		{"GET /v1.0/invoke/app/method/v1.0/healthz", "X: 1", denied},
+		{"GET /v1.0/healthz", "X: 1", notReady},
+		{"GET //v1.0/healthz/", "X: 1", notReady},
+		{"GET /v1.0/healthz/outbound", "X: 1", empty},
+		{"POST /v1.0/shutdown", token, empty},
+		{"GET /v1.0/healthz", token, notReady},
+	} {
+		if got := whole(t, addr, with(c.line, "", c.field)); got != c.want {
+			t.Errorf("%s %s:\n got %q\nwant %q", c.line, c.field, got, c.want)
+		}
+	}
+	tooLarge := whole(t, addr, with("GET "+callX, "", token, "X-Large: "+strings.Repeat("x", 80<<10)))
+	if !strings.HasPrefix(tooLarge, "HTTP/1.1 431 Request Header Fields Too Large\r\n") ||
+		!strings.Contains(tooLarge, "Content-Type: text/plain; charset=utf-8\r\n") || !strings.HasSuffix(tooLarge, "\r\n\r\n431 Request Header Fields Too Large") {
+		t.Errorf("a head of 80 KiB: %q", tooLarge)
+	}
+}
+
+// CORS as Dapr's --allowed-origins grants it.
+func TestCORSIsDaprsToTheByte(t *testing.T) {
+	t.Parallel()
+	some := serve(t, httpapi.Config{AllowedOrigins: []string{"https://app.example,https://*.shop.example"}})
+	all := serve(t, httpapi.Config{AllowedOrigins: []string{"*"}})
+	const (
+		vary      = "Vary: Origin"
+		preVary   = "Vary: Origin\r\nVary: Access-Control-Request-Method\r\nVary: Access-Control-Request-Headers"
+		asksPost  = "Access-Control-Request-Method: post"
+		fromApp   = "Origin: https://app.example"
+		fromOther = "Origin: https://other.example"
+	)
+	preflight := func(fields ...string) string {
+		return said(200, "", append(fields, preVary, "Content-Length: 0")...)
+	}
+	for _, c := range []struct {
+		about, addr, line string
+		fields            []string
+		want              string
+	}{
+		{"no origin", some, "GET /v1.0/healthz", nil, said(204, "", vary)},
+		{"allowed", some, "GET /v1.0/healthz", []string{fromApp}, said(204, "", "Access-Control-Allow-Origin: https://app.example", vary)},
+		{"allowed by a pattern", some, "GET /v1.0/healthz", []string{"Origin: https://a.shop.example"}, said(204, "", "Access-Control-Allow-Origin: https://a.shop.example", vary)},
+		{"any", all, "GET /v1.0/healthz", []string{fromOther}, said(204, "", "Access-Control-Allow-Origin: *", vary)},
+		{"preflight", some, "OPTIONS " + callX, []string{fromApp, asksPost, "Access-Control-Request-Headers: x-one,DAPR-app-id"}, preflight(
+			"Access-Control-Allow-Headers: X-One, Dapr-App-Id", "Access-Control-Allow-Methods: POST", "Access-Control-Allow-Origin: https://app.example")},
+		{"preflight for any", all, "OPTIONS " + callX, []string{fromOther, asksPost}, preflight("Access-Control-Allow-Methods: POST", "Access-Control-Allow-Origin: *")},
+		{"preflight for a verb that is not granted", some, "OPTIONS " + callX, []string{fromApp, "Access-Control-Request-Method: PROPFIND"}, preflight()},
+	} {
+		if got := whole(t, c.addr, with(c.line, "", c.fields...)); got != c.want {
+			t.Errorf("%s:\n got %q\nwant %q", c.about, got, c.want)
+		}
+	}
+	if got := whole(t, some, with("TRACE "+callX, "", fromApp)); strings.Contains(got, "Access-Control") || !strings.Contains(got, vary) {
+		t.Errorf("a verb that is not granted: %q", got)
+	}
+}
