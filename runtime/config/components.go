@@ -108,7 +108,10 @@ func newUUID() string {
 
 // implemented are the types of components that exist here, by the names that
 // resources call them.
-var implemented = []string{"state.in-memory", "state.redis", "state.sqlite", typeLocalEnv, typeLocalFile}
+var implemented = []string{
+	"state.in-memory", "state.redis", "state.sqlite", typeLocalEnv, typeLocalFile,
+	"middleware.http.ratelimit", "middleware.http.routeralias", "middleware.http.routerchecker", "middleware.http.uppercase",
+}
 
 // A block is a building block of Dapr's: what its components' types begin with,
 // and what its calls answer while it has none of the kind that is asked for.

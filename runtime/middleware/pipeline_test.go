@@ -19,28 +19,24 @@ var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 })
 
 func component(kind string, metadata ...string) config.Component {
-	c := config.Component{Name: "m", Type: "middleware.http." + kind, At: "m.yaml:1", Metadata: map[string]string{}}
+	c := config.Component{Name: "m", Type: "middleware.http." + kind, Metadata: map[string]string{}}
 	for i := 0; i < len(metadata); i += 2 {
 		c.Metadata[metadata[i]] = metadata[i+1]
 	}
 	return c
 }
 
-func handlers(components ...config.Component) []config.Handler {
-	var all []config.Handler
-	for _, c := range components {
-		all = append(all, config.Handler{Name: c.Name, Type: c.Type, At: "config.yaml:7"})
-	}
-	return all
-}
-
 func pipeline(t *testing.T, components ...config.Component) http.Handler {
 	t.Helper()
-	p, notes, err := middleware.New(handlers(components...), components)
-	if err != nil || len(notes) > 0 {
-		t.Fatal(notes, err)
+	var chain []middleware.Handler
+	for _, c := range components {
+		h, err := middleware.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain = append(chain, h)
 	}
-	return p(echo)
+	return middleware.Chain(chain)(echo)
 }
 
 func ask(h http.Handler, target, body string, fields ...string) *httptest.ResponseRecorder {
@@ -124,38 +120,33 @@ func TestTheOrderOfAPipeline(t *testing.T) {
 	}
 }
 
-func TestWhatAPipelineCannotDoIsSaid(t *testing.T) {
+func TestMistakesInComponents(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		about      string
-		component  config.Component
-		there      bool
-		note, fail string
-		status     int // 0: no pipeline is left
+		component config.Component
+		want      string
 	}{
-		{"one that is not there", component("uppercase"), false, "there is no component m of type middleware.http.uppercase", "", 0},
-		{"one that only adds", component("wasm"), true, "config.yaml:7: httpPipeline: this version has no middleware.http.wasm: requests pass without m", "", 0},
-		{"a guard", component("oauth2"), true, "requests that would have to pass m are refused", "", 501},
-		{"a guard without its component", component("Bearer"), false, "are refused", "", 501},
-		{"a bad rule", component("routerchecker", "rule", "("), true, "", "m.yaml:1: Component m: metadata rule: ", 0},
-		{"bad routes", component("routeralias", "routes", "["), true, "", "metadata routes", 0},
-		{"a bad path", component("routeralias", "/a/{b:(}", "/c"), true, "", `metadata routes: "/a/{b:(}" is no path`, 0},
-		{"a rate of nothing", component("ratelimit", "maxRequestsPerSecond", "0"), true, "", "maxRequestsPerSecond must be a positive value", 0},
-		{"no rate", component("ratelimit", "maxRequestsPerSecond", "NaN"), true, "", "maxRequestsPerSecond must be a positive value", 0},
+		{component("routerchecker", "rule", "("), "metadata rule: "},
+		{component("routeralias", "routes", "["), "metadata routes: not JSON or YAML"},
+		{component("routeralias", "/a/{b:(}", "/c"), `metadata routes: "/a/{b:(}" is no path`},
+		{component("routeralias", "/a", ""), `metadata routes: "/a" is no path`},
+		{component("ratelimit", "maxRequestsPerSecond", "0"), "maxRequestsPerSecond must be a positive value"},
+		{component("ratelimit", "maxRequestsPerSecond", "NaN"), "maxRequestsPerSecond must be a positive value"},
 	} {
-		var components []config.Component
-		if c.there {
-			components = append(components, c.component)
+		if _, err := middleware.New(c.component); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %v: %v, want %q", c.component.Type, c.component.Metadata, err, c.want)
 		}
-		p, notes, err := middleware.New(handlers(c.component), components)
-		if (err != nil) != (c.fail != "") || err != nil && !strings.Contains(err.Error(), c.fail) {
-			t.Errorf("%s: %v, want %q", c.about, err, c.fail)
+	}
+}
+
+func TestWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[string]bool{"middleware.http.ratelimit": true, "Middleware.HTTP.Uppercase": true, "middleware.http.oauth2": false, "state.redis": false} {
+		if middleware.Known(kind) != want {
+			t.Errorf("%s: %v", kind, !want)
 		}
-		if (len(notes) == 1) != (c.note != "") || len(notes) == 1 && !strings.Contains(notes[0], c.note) {
-			t.Errorf("%s: %q, want %q", c.about, notes, c.note)
-		}
-		if (p == nil) != (c.status == 0) || p != nil && ask(p(echo), "/", "").Code != c.status {
-			t.Errorf("%s: a pipeline: %v, want one that answers %d", c.about, p != nil, c.status)
-		}
+	}
+	if middleware.Chain(nil) != nil {
+		t.Error("a chain of nothing")
 	}
 }

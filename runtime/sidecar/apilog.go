@@ -19,16 +19,22 @@ import (
 // itself.
 
 func (s *sidecar) doorLog() func(httpapi.APICall) {
-	if !s.cfg.APILogging {
+	if !s.logsAPI() {
 		return nil
 	}
-	if s.env.Records != nil {
-		return s.recordCall
+	write := s.recordCall
+	if s.env.Records == nil {
+		write = func(c httpapi.APICall) {
+			c.AppID = s.cfg.AppID
+			s.say(Notice{Record: true, Text: "level=info " + c.String()})
+		}
 	}
-	return func(c httpapi.APICall) {
-		c.AppID = s.cfg.AppID
-		s.say(Notice{Record: true, Text: "level=info " + c.String()})
-	}
+	return httpapi.FilterLog(s.resources.current().Configuration.APILogging, write)
+}
+
+// logsAPI reports whether there is an API log.
+func (s *sidecar) logsAPI() bool {
+	return s.cfg.LogsAPI(s.resources.current().Configuration.APILogging)
 }
 
 // recordCall writes a door's line into Dapr's log.
@@ -106,6 +112,7 @@ func (l apiLog) Seen(r *invoke.Record) {
 	call := httpapi.APICall{
 		Method: r.Verb + " " + httpapi.PlainPath(r.Asked), Code: r.Status, Duration: r.Ended.Sub(r.Began),
 		Size: r.AnswerSize, UserAgent: r.Request.Get("User-Agent"), Target: r.Target.Given,
+		Route: httpapi.CallRoute(r.Target.Given),
 	}
 	if rpc.IsExchange(r.Request) {
 		call.GRPC, call.Method = true, r.Asked
@@ -120,9 +127,13 @@ func (l apiLog) received(r *invoke.Record) {
 	if r.Err != nil {
 		code = r.Err.Reason.HTTPStatus()
 	}
+	method := r.Verb + " " + withoutQuery(r.Path)
+	if l.resources.current().Configuration.APILogging.ObfuscateURLs {
+		method = httpapi.CallRoute(l.cfg.AppID)
+	}
 	l.sayCall("call received", slog.String("caller", r.Caller), slog.Int("code", code),
 		slog.Int64("duration", r.Ended.Sub(r.Began).Milliseconds()),
-		slog.String("method", r.Verb+" "+withoutQuery(r.Path)), slog.String("self", l.workload.ID().String()))
+		slog.String("method", method), slog.String("self", l.workload.ID().String()))
 }
 
 // withoutQuery is path as it may be logged: a query can hold secrets.

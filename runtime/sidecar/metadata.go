@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,7 @@ func (s *sidecar) metadata() httpapi.Metadata {
 		ID:              s.cfg.AppID,
 		RuntimeVersion:  s.version(),
 		EnabledFeatures: told.features(),
+		Components:      s.loaded(told),
 		HTTPEndpoints:   namesOf(told.HTTPEndpoints, func(e config.HTTPEndpoint) string { return e.Name }),
 		Resiliencies:    namesOf(told.Resiliencies, func(r config.Resiliency) string { return r.Name }),
 		Extended:        s.runner(),
@@ -26,8 +28,34 @@ func (s *sidecar) metadata() httpapi.Metadata {
 			Protocol:       cmp.Or(s.cfg.AppProtocol, "http"),
 			ChannelAddress: cmp.Or(s.cfg.AppChannelAddress, "127.0.0.1"),
 			MaxConcurrency: s.cfg.AppMaxConcurrency,
+			Health:         s.appHealth(),
 		},
 	}
+}
+
+// loaded are the components that are in use, in the order of their names.
+func (s *sidecar) loaded(told *resources) []httpapi.Component {
+	var out []httpapi.Component
+	for _, c := range told.Components {
+		if c.Unusable == "" {
+			out = append(out, httpapi.Component{Name: c.Name, Type: c.Type, Version: c.Version})
+		}
+	}
+	slices.SortFunc(out, func(a, b httpapi.Component) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// appHealth is how the app's health is asked for; nil if it is not.
+func (s *sidecar) appHealth() *httpapi.AppHealth {
+	if !s.cfg.AppHealth.Check {
+		return nil
+	}
+	h := s.cfg.AppHealth.WithDefaults()
+	out := &httpapi.AppHealth{Path: h.Path, Interval: h.Interval.String(), Timeout: h.Timeout.String(), Threshold: h.Threshold}
+	if s.speaksGRPC() {
+		out.Path = "" // gRPC's health service has none
+	}
+	return out
 }
 
 func namesOf[T any](all []T, name func(T) string) []httpapi.Named {

@@ -16,6 +16,7 @@ import (
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/external"
 	"github.com/pillion-dev/pillion/runtime/filewatch"
+	"github.com/pillion-dev/pillion/runtime/middleware"
 )
 
 // resources are what Dapr's files say to the app: a snapshot, which nobody
@@ -25,6 +26,8 @@ type resources struct {
 	Configuration config.Configuration
 	// policy is that of the Configuration's access control; nil for none.
 	policy *access.Policy
+	// pipeline is the Configuration's httpPipeline; nil if nothing is in it.
+	pipeline middleware.Handler
 	// doubts are what a person should look at.
 	doubts []Notice
 }
@@ -186,33 +189,6 @@ func (r *resources) judgeComponents(strict bool) error {
 	for _, e := range r.HTTPEndpoints {
 		if e.Unusable != "" {
 			r.doubt(e.At + ": the HTTPEndpoint " + e.Name + " cannot be called: " + e.Unusable)
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// harmless are the middlewares that refuse nobody: without them a call is
-// answered as it would have been, or not at all.
-var harmless = map[string]bool{
-	"middleware.http.uppercase": true, "middleware.http.routeralias": true, "middleware.http.oauth2clientcredentials": true,
-}
-
-// judgePipelines judges the handlers of the Configuration's pipelines, none of
-// which exist here. Dapr leaves one out whose component is not there, and so do
-// we. One that is there may keep somebody out: that is not left out unseen.
-func (r *resources) judgePipelines() error {
-	var errs []error
-	for _, h := range slices.Concat(r.Configuration.HTTPPipeline, r.Configuration.AppHTTPPipeline) {
-		c := r.component(h.Name)
-		switch {
-		case c == nil || !strings.EqualFold(c.Type, h.Type):
-			r.doubt(h.At + ": the handler " + h.Name + " (" + h.Type + ") is left out: there is no such component")
-		case harmless[strings.ToLower(h.Type)] || c.IgnoreErrors:
-			r.doubt(h.At + ": the handler " + h.Name + " (" + h.Type + ") is left out: this version has no middlewares")
-		default:
-			e := wrong(h.At, "the handler "+h.Name+" ("+h.Type+") may refuse requests, and this version has no middlewares: without it they would pass")
-			e.Hint = "take it out of the pipeline, or set ignoreErrors: true at " + c.At + " to run without it"
-			errs = append(errs, e)
 		}
 	}
 	return errors.Join(errs...)

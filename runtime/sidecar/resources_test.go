@@ -219,8 +219,8 @@ func TestAHandlerThatMayRefuseRequestsIsNotLeftOutUnseen(t *testing.T) {
 		"no component":          {"middleware.http.bearer", "", "is left out: there is no such component", false},
 		"a guard":               {"middleware.http.bearer", component("h", "middleware.http.bearer"), "may refuse requests", true},
 		"a guard of one's own":  {"middleware.http.mine", component("h", "middleware.http.mine"), "may refuse requests", true},
-		"a guard, with consent": {"middleware.http.bearer", component("h", "middleware.http.bearer", "  ignoreErrors: true\n"), "is left out: this version has no middlewares", false},
-		"a harmless one":        {"middleware.http.uppercase", component("h", "middleware.http.uppercase"), "is left out: this version has no middlewares", false},
+		"a guard, with consent": {"middleware.http.bearer", component("h", "middleware.http.bearer", "  ignoreErrors: true\n"), "is left out: this version has no middleware", false},
+		"a harmless one":        {"middleware.http.oauth2clientcredentials", component("h", "middleware.http.oauth2clientcredentials"), "is left out: this version has no middleware", false},
 	} {
 		for _, pipeline := range []string{"httpPipeline", "appHttpPipeline"} {
 			t.Run(name+" in "+pipeline, func(t *testing.T) {

@@ -203,18 +203,7 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 			return s.server.Serve(parts, s.meshSocket)
 		}})
 	}
-	for _, d := range []door{s.http, s.grpc} {
-		for _, ln := range d.listeners {
-			tasks = append(tasks, s.ward.task("door "+ln.Addr().String(), func(parts context.Context) error {
-				return s.doors.Serve(parts, ln)
-			}))
-		}
-	}
-	for _, ln := range s.public.listeners {
-		tasks = append(tasks, s.ward.task("public door "+ln.Addr().String(), func(parts context.Context) error {
-			return s.doors.ServePublic(parts, ln)
-		}))
-	}
+	tasks = append(tasks, s.doorTasks()...)
 	if s.cfg.Profile.DaprLogs {
 		tasks = append(tasks, lifecycle.Task{Name: "start", Run: s.initialise})
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/pillion-dev/pillion/logs"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/config"
-	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 	"github.com/pillion-dev/pillion/tls/ca"
@@ -195,7 +194,7 @@ func (s *sidecar) wire(ctx context.Context) error {
 		Self: s.workload.ID(), Access: rules, App: s.app, Taps: &s.taps, Stages: append(s.calleeStages(), s.callback()),
 	})
 	stages := s.callerStages()
-	if s.cfg.APILogging {
+	if s.logsAPI() {
 		s.taps.Attach(apiLog{s})
 		stages = append(stages, s.logPeers)
 	}
@@ -212,19 +211,6 @@ func (s *sidecar) wire(ctx context.Context) error {
 	s.followEndpoints(s.net.hosts)
 	s.openDoors()
 	return nil
-}
-
-// openDoors builds what answers at the doors.
-func (s *sidecar) openDoors() {
-	s.doors = httpapi.New(httpapi.Config{
-		Invoke: s.net.invoker, GRPC: grpcDoor(s.service), Self: s.workload.ID(),
-		APIs:           s.resources.current().Configuration.API,
-		AllowedOrigins: s.cfg.AllowedOrigins, AllowedHosts: s.allowedHosts(),
-		AllowOtherUsers: s.cfg.AllowOtherUsers || !s.cfg.Profile.OwnUserDoors, APIToken: s.cfg.APIToken,
-		NotReady: s.notReady, Metadata: s.metadata,
-		Standard: s.standard(), MaxHead: int(s.cfg.ReadBuffer), MaxBody: s.cfg.MaxBody,
-		Shutdown: s.ask, APILog: s.doorLog(), Own: s.ownTrace(), Drain: s.doorDrain(), Logger: s.log,
-	})
 }
 
 // standard reports whether the Go library speaks HTTP instead of our own
