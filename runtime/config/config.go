@@ -80,9 +80,9 @@ type Sidecar struct {
 	AppToken string
 
 	// AccessRules are who may call the app, in the short form of
-	// access.ParsePolicy, from PILLION_ACCESS_RULES. Empty: no policy is in
-	// force. Tests and measurements use it until policies are read from Dapr's
-	// Configuration.
+	// access.ParsePolicy, from PILLION_ACCESS_RULES. They take the place of the
+	// Configuration's access control, for tests and measurements. Empty: that
+	// counts.
 	AccessRules string
 
 	// HostIP is this machine's address as others are told it, from

@@ -314,30 +314,51 @@ func TestIPv6IsBracketedInForwarded(t *testing.T) {
 	}
 }
 
-func TestCallsIntoAnotherNamespaceAreRefusedWithTheRuleThatWillAllowThem(t *testing.T) {
+// wants is a Mesh that notes whom a call is for.
+type wants func(want identity.ID)
+
+func (f wants) Send(_ context.Context, _ discovery.Endpoint, want identity.ID, _ *invoke.Call) (*invoke.Answer, error) {
+	f(want)
+	return ok("i1")
+}
+
+// Whether a call may cross is the callee's to say: it goes out, for exactly the
+// app that was asked for.
+func TestCallsGoIntoTheNamespaceThatIsNamed(t *testing.T) {
 	t.Parallel()
-	i := newInvoker(t, newTable(instance("i1", discovery.Ready)), meshFunc(func(context.Context, discovery.Endpoint, *invoke.Call) (*invoke.Answer, error) {
-		t.Error("the call went out")
-		return ok("i1")
-	}))
-	c := call("body")
-	c.Target = invoke.Target{App: "callee", Namespace: "prod", Given: "callee.prod"}
-	_, err := i.Serve(t.Context(), c)
-	e := apperr.From(err)
+	for namespace, want := range map[string]string{
+		"": "spiffe://public/ns/default/callee", "default": "spiffe://public/ns/default/callee", "prod": "spiffe://public/ns/prod/callee",
+	} {
+		var got identity.ID
+		c := call("body")
+		c.Target.Namespace = namespace
+		serve(t, newInvoker(t, newTable(instance("i1", discovery.Ready)), wants(func(id identity.ID) { got = id })), c)
+		if got.String() != want {
+			t.Errorf("a call into %q is for %s, want %s", namespace, got, want)
+		}
+	}
+}
+
+func TestACallThatMayNotCrossIsToldTheRuleThatWouldLetIt(t *testing.T) {
+	t.Parallel()
+	caller, err := identity.New("public", "default", "caller")
+	if err != nil {
+		t.Fatal(err)
+	}
+	callee, err := caller.Sibling("prod", "callee")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := invoke.NamespaceDenied(caller, callee, call("body"))
 	if e.Reason != apperr.NamespaceDenied || e.Reason.HTTPStatus() != 403 || e.At() != apperr.HopAccess || e.Reached != apperr.ReachedNo {
 		t.Errorf("%+v", e)
 	}
 	for _, want := range []string{
 		"access control policy has denied access to id: spiffe://public/ns/default/caller operation: x verb: POST",
-		"policies: [{appId: caller, namespace: default, defaultAction: allow}]",
+		"{appId: caller, trustDomain: public, namespace: default, defaultAction: allow}",
 	} {
 		if !strings.Contains(e.Message(), want) {
 			t.Errorf("%q lacks %q", e.Message(), want)
 		}
 	}
-	c = call("")
-	c.Target.Namespace = "default" // one's own, named
-	serve(t, newInvoker(t, newTable(instance("i1", discovery.Ready)), meshFunc(func(context.Context, discovery.Endpoint, *invoke.Call) (*invoke.Answer, error) {
-		return ok("i1")
-	})), c)
 }

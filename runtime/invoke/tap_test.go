@@ -53,9 +53,9 @@ func TestATapSeesCallsAndTheirFirstBytes(t *testing.T) {
 		t.Errorf("times %v %v %v", r.Began, r.Head, r.Ended)
 	}
 	c := call("")
-	c.Target.Namespace = "other"
+	c.Target = invoke.Target{}
 	_, _ = i.Serve(t.Context(), c)
-	if r := within.Receive(t, tap.records); r.Err == nil || r.Err.Reason != apperr.NamespaceDenied || r.Status != 0 {
+	if r := within.Receive(t, tap.records); r.Err == nil || r.Err.Reason != apperr.TargetMissing || r.Status != 0 {
 		t.Errorf("a failed call: %+v", r)
 	}
 	tap.limit = -1

@@ -95,7 +95,7 @@ func invalidTarget(given, cause string) *apperr.Error {
 }
 
 // NamespaceDenied is the refusal of a call from caller to the app callee of
-// another namespace, with the rule that will allow it.
+// another namespace, with the rule that would allow it.
 func NamespaceDenied(caller, callee identity.ID, c *Call) *apperr.Error {
 	operation, _, _ := strings.Cut(c.Path, "?")
 	return &apperr.Error{
@@ -106,8 +106,8 @@ func NamespaceDenied(caller, callee identity.ID, c *Call) *apperr.Error {
 			caller, strings.TrimPrefix(operation, "/"), c.Verb),
 		Cause: fmt.Sprintf("calls stay inside a namespace; %s is in %s, %s in %s",
 			caller.App(), caller.Namespace(), callee.App(), callee.Namespace()),
-		Hint: fmt.Sprintf("a rule at %s will allow it: policies: [{appId: %s, namespace: %s, defaultAction: allow}]; until then run both with one --namespace",
-			callee.App(), caller.App(), caller.Namespace()),
+		Hint: fmt.Sprintf("a policy at %s would allow it: {appId: %s, trustDomain: %s, namespace: %s, defaultAction: allow}; or run both with one --namespace",
+			callee.App(), caller.App(), caller.TrustDomain(), caller.Namespace()),
 		Reached: apperr.ReachedNo,
 	}
 }

@@ -52,12 +52,9 @@ func NewCaller(ctx context.Context, cfg config.Sidecar, env Env) (*Caller, error
 			env.Say(Notice{Kind: Warning, Text: problem})
 		}
 	}
-	endpoints, err := endpointsOf(cfg, env.Home, lookupIn(env.Environ), warn)
-	if err != nil {
-		return nil, err
-	}
 	n, err := newNetwork(networkOptions{
-		cfg: cfg, place: where, workload: workload, endpoints: endpoints, log: log, warn: warn,
+		cfg: cfg, place: where, workload: workload, log: log, warn: warn,
+		endpoints: endpointsOf(cfg, env.Home, lookupIn(env.Environ), warn),
 	})
 	if err != nil {
 		return nil, err

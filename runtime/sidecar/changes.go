@@ -87,7 +87,28 @@ func endpoints(r *resources) map[string]any {
 func resiliencies(r *resources) map[string]any {
 	out := map[string]any{}
 	for _, one := range r.Resiliencies {
-		out[one.Name] = one // its lines are told: a moved policy is a changed one
+		out[one.Name] = elsewhere(one)
+	}
+	return out
+}
+
+// elsewhere is a resiliency without where its parts stand.
+func elsewhere(r config.Resiliency) config.Resiliency {
+	r.At = ""
+	r.Policies.Timeouts = each(r.Policies.Timeouts, func(t *config.Timeout) { t.At = "" })
+	r.Policies.Retries = each(r.Policies.Retries, func(p *config.Retry) { p.At = "" })
+	r.Policies.CircuitBreakers = each(r.Policies.CircuitBreakers, func(b *config.CircuitBreaker) { b.At = "" })
+	r.Targets.Apps = each(r.Targets.Apps, func(t *config.TargetPolicies) { t.At = "" })
+	r.Targets.Components = each(r.Targets.Components, func(t *config.ComponentPolicies) { t.Inbound.At, t.Outbound.At = "", "" })
+	return r
+}
+
+// each is a copy of a map with each value changed.
+func each[T any](all map[string]T, change func(*T)) map[string]T {
+	out := maps.Clone(all)
+	for name, value := range out {
+		change(&value)
+		out[name] = value
 	}
 	return out
 }

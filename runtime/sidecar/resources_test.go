@@ -108,6 +108,36 @@ func TestAccessControlOfAConfigurationIsEnforced(t *testing.T) {
 	})
 }
 
+// A call into another namespace arrives once a policy there names the caller.
+func TestAPolicyLetsAnAppOfAnotherNamespaceCall(t *testing.T) {
+	t.Parallel()
+	_, port := told(t)
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	put(t, file, "kind: Configuration\n")
+	p := newPlace(t)
+	callee := p.start("", config.Sidecar{AppID: "shop", Namespace: "private", AppPort: port, ConfigFiles: []string{file}})
+	callee.awaitNotice("sidecar is up")
+	p.start("", config.Sidecar{AppID: "todo"}).awaitNotice("sidecar is up")
+	var door uint16
+	for _, e := range p.entries() {
+		if e.App == "todo" {
+			door = e.HTTPPort
+		}
+	}
+	for path, want := range map[string]apperr.Reason{"shop.private": apperr.NamespaceDenied, "shop": apperr.AppNotFound, "shop.other": apperr.AppNotFound} {
+		status, text, head := get(t, door, "/v1.0/invoke/"+path+"/method/a")
+		if head.Get("Pillion-Error") != string(want) {
+			t.Errorf("%s: %d %s, want %s", path, status, text, want)
+		}
+	}
+	put(t, file, control("    - {appId: todo, trustDomain: public, namespace: default, defaultAction: allow}\n"))
+	callee.awaitSaid("access control changed")
+	if status, text, _ := get(t, door, "/v1.0/invoke/shop.private/method/a"); status != 200 ||
+		!strings.Contains(text, "Dapr-Caller-Namespace: default") || !strings.Contains(text, "Dapr-Callee-App-Id: shop\r") {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
 func TestHTTPEndpointsComeAndGoWithTheirFiles(t *testing.T) {
 	t.Parallel()
 	out, _ := told(t)
