@@ -72,6 +72,7 @@ func addRunFlags(cmd *cobra.Command, runFile *string) {
 	side.toggle("enable-api-logging", "a line for each call through it")
 	side.setting("read-buffer-size", "", "<size> of a request's head, at most [64Ki]")
 	side.setting("max-body-size", "", "<size> of a request's body, at most [state: 4Mi]")
+	side.setting("metrics-port", "M", "<port> of the metrics, for this machine [none]")
 	side.toggle("enable-profiling", "pprof profiles, for this machine only")
 	side.setting("profile-port", "", "<port> of the profiles [7777 or a free one]")
 	side.setting("log-level", "", "<level> debug, info, warn or error [info]")
@@ -101,7 +102,6 @@ func addDaprFlags(cmd *cobra.Command) {
 	}
 	none := group(cmd, groupNone)
 	for _, f := range []struct{ name, short string }{
-		{"metrics-port", "M"},
 		{"dapr-listen-addresses", ""},
 		{"unix-domain-socket", "u"},
 		{"app-health-check-path", ""},

@@ -73,11 +73,11 @@ func TestRunDerivesTheAppIDAndSaysSo(t *testing.T) {
 func TestFlagsOfDaprWithoutMeaningAreTakenWithOneLine(t *testing.T) {
 	t.Parallel()
 	c, _, said := console(t)
-	_, status := ran(t, c, succeed, "-a", "x", "--metrics-port", "9090", "--log-as-json", "--", "true")
+	_, status := ran(t, c, succeed, "-a", "x", "--runtime-path", "/opt", "--log-as-json", "--", "true")
 	if status != 0 {
 		t.Errorf("status %d", status)
 	}
-	want := "pillion: --log-as-json, --metrics-port have no effect here\n"
+	want := "pillion: --log-as-json, --runtime-path have no effect here\n"
 	if said.String() != want {
 		t.Errorf("said %q, want %q", said, want)
 	}

@@ -67,6 +67,7 @@ var settings = []setting{
 	{flag: "log-level", key: "logLevel", set: setLogLevel},
 	{flag: "enable-api-logging", key: "enableApiLogging", set: setAPILogging},
 	{flag: "enable-profiling", set: boolean(func(c *Sidecar) *bool { return &c.Profiling })},
+	{flag: "metrics-port", set: setMetricsPort},
 	{flag: "profile-port", set: port(func(c *Sidecar) *uint16 { return &c.ProfilePort })},
 	{flag: "engine", set: text(func(c *Sidecar) *string { return &c.Engine })},
 	{flag: "read-buffer-size", set: size(func(c *Sidecar) *int64 { return &c.ReadBuffer })},
@@ -227,6 +228,13 @@ func setAppSSL(c *Sidecar, values []string) error {
 	if on && (c.AppProtocol == "http" || c.AppProtocol == "grpc") {
 		c.AppProtocol += "s"
 	}
+	return err
+}
+
+// setMetricsPort says where metrics are served, and with it that they are.
+func setMetricsPort(c *Sidecar, values []string) error {
+	n, err := ParsePort(last(values))
+	c.MetricsPort, c.Metrics = n, n != 0
 	return err
 }
 

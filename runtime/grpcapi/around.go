@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/pillion-dev/pillion/runtime/rpc"
 )
@@ -29,6 +30,12 @@ func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 	defer func() {
 		err = s.recovered(recover(), err)
 		s.note(ctx, info.FullMethod, targetOf(request), err, began)
+		if s.cfg.Served != nil {
+			s.cfg.Served(Served{
+				Method: info.FullMethod, Code: uint32(status.Code(err)),
+				Received: sizeOf(request), Sent: sizeOf(out), Took: time.Since(began),
+			})
+		}
 	}()
 	return next(ctx, request)
 }
@@ -42,6 +49,11 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServ
 	defer func() {
 		err = s.recovered(recover(), err)
 		s.note(stream.Context(), info.FullMethod, "", err, began)
+		if s.cfg.Served != nil {
+			s.cfg.Served(Served{
+				Method: info.FullMethod, Code: uint32(status.Code(err)), Received: -1, Sent: -1, Took: time.Since(began),
+			})
+		}
 	}()
 	return next(srv, stream)
 }
@@ -53,6 +65,14 @@ func (s *Server) recovered(panicked any, err error) error {
 	}
 	s.log.Error("a method panicked", "panic", panicked, "stack", string(debug.Stack()))
 	return status.Error(codes.Internal, "internal error")
+}
+
+// sizeOf is the size of a message, 0 for none.
+func sizeOf(message any) int64 {
+	if m, ok := message.(proto.Message); ok && m != nil {
+		return int64(proto.Size(m))
+	}
+	return 0
 }
 
 func targetOf(request any) string {

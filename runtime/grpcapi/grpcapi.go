@@ -51,6 +51,9 @@ type Config struct {
 	// APILog gets each call once it is over, from many goroutines. Nil: no API
 	// log.
 	APILog func(APICall)
+	// Served gets each call once it is over, from many goroutines. Nil: nobody
+	// counts.
+	Served func(Served)
 	// Logger may be nil.
 	Logger *slog.Logger
 }
@@ -63,6 +66,17 @@ type APICall struct {
 	Took      time.Duration
 	UserAgent string
 	Target    string // the app that InvokeService called, as it was given
+}
+
+// A Served is one call of a method, once it is over.
+type Served struct {
+	// Method is the full name.
+	Method string
+	Code   uint32
+	// Received and Sent are the bytes of the request and the answer; negative
+	// for a stream's.
+	Received, Sent int64
+	Took           time.Duration
 }
 
 // A Server is the service. It is an http.Handler for the requests whose path is

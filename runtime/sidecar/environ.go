@@ -31,6 +31,9 @@ func environ(base []string, cfg config.Sidecar, http, grpc uint16) []string {
 		"DAPR_HTTP_ENDPOINT":  "http://127.0.0.1:" + port(http),
 		"DAPR_GRPC_ENDPOINT":  "http://127.0.0.1:" + port(grpc),
 	}
+	if cfg.Metrics {
+		set["DAPR_METRICS_PORT"] = port(cfg.MetricsPort)
+	}
 	if cfg.AppPort != 0 {
 		set["PORT"], set["APP_PORT"] = port(cfg.AppPort), port(cfg.AppPort)
 	}

@@ -18,7 +18,7 @@ func (s *sidecar) newGRPC(calls invoke.Handler, store *state.Block, lists config
 		Metadata:    func() grpcapi.Metadata { return grpcMetadata(s.doors.Metadata()) },
 		SetMetadata: func(key, value string) error { return s.doors.SetMetadata(key, value) },
 		Shutdown:    s.ask, SpeaksGRPC: s.speaksGRPC(), MaxMessage: s.maxMessage(),
-		Offers: apilist.New(lists, apilist.GRPC), APILog: s.grpcLog(), Logger: s.log,
+		Offers: apilist.New(lists, apilist.GRPC), APILog: s.grpcLog(), Served: s.grpcServed(), Logger: s.log,
 	})
 }
 

@@ -39,17 +39,17 @@ func (s *sidecar) profilingTasks() []lifecycle.Task {
 	var tasks []lifecycle.Task
 	for _, ln := range s.pprof.listeners {
 		tasks = append(tasks, lifecycle.Task{Name: "profiles " + ln.Addr().String(), Run: func(ctx context.Context) error {
-			return serveProfiles(ctx, ln)
+			return serveBeside(ctx, ln, profiles(), "profiles")
 		}})
 	}
 	return tasks
 }
 
-// serveProfiles answers on ln until ctx ends. A profile that is being taken
-// then is cut short: nobody waits for it.
-func serveProfiles(ctx context.Context, ln net.Listener) error {
+// serveBeside answers on ln until ctx ends. An answer that is being given then
+// is cut short: nobody waits for it.
+func serveBeside(ctx context.Context, ln net.Listener, h http.Handler, what string) error {
 	srv := &http.Server{
-		Handler: profiles(), ReadHeaderTimeout: 5 * time.Second,
+		Handler: h, ReadHeaderTimeout: 5 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	closed := make(chan struct{})
@@ -64,7 +64,7 @@ func serveProfiles(ctx context.Context, ln net.Listener) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
-	return fmt.Errorf("serve profiles on %s: %w", ln.Addr(), err)
+	return fmt.Errorf("serve %s on %s: %w", what, ln.Addr(), err)
 }
 
 // profiles is what net/http/pprof offers, for names of this machine only: a

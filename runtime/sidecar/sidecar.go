@@ -125,6 +125,7 @@ type sidecar struct {
 	http, grpc door
 	pprof      door // empty unless profiling was asked for
 	public     door // empty unless there is a port for health and metadata
+	scrapes    door // empty unless metrics are served
 	meshLn     net.Listener
 	meshSocket net.Listener // the same for callers on this machine; nil without
 
@@ -132,8 +133,9 @@ type sidecar struct {
 	registration *rundir.Registration
 	record       *logs.Run // nil if the logs cannot be kept
 
-	tracer  *telemetry.Tracer // nil: nobody traces
-	taps    invoke.Taps       // who reads the app's calls
+	tracer  *telemetry.Tracer  // nil: nobody traces
+	metrics *telemetry.Metrics // nil: nobody counts
+	taps    invoke.Taps        // who reads the app's calls
 	net     *network
 	server  meshServer
 	app     *app.App
@@ -208,6 +210,7 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 		tasks = append(tasks, lifecycle.Task{Name: "start", Run: s.initialise})
 	}
 	tasks = append(tasks, s.profilingTasks()...)
+	tasks = append(tasks, s.metricsTasks()...)
 	tasks = append(tasks, s.net.tasks()...)
 	tasks = append(tasks, s.watchTasks()...)
 	if s.env.Own {
@@ -236,6 +239,7 @@ func (s *sidecar) release(ctx context.Context) {
 	}
 	s.pprof.close()
 	s.public.close()
+	s.scrapes.close()
 	s.closeTracer(ctx)
 	for _, ln := range append(append([]net.Listener{s.meshLn, s.meshSocket}, s.http.listeners...), s.grpc.listeners...) {
 		if ln != nil {

@@ -2,13 +2,20 @@ package sidecar
 
 import (
 	"context"
+	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/lifecycle"
 	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/grpcapi"
+	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/telemetry"
+	"github.com/pillion-dev/pillion/tls/identity"
 )
 
 // traceFlush bounds the wait for the last spans to be delivered.
@@ -27,15 +34,114 @@ func (s *sidecar) observe(ctx context.Context, spec config.Configuration) error 
 	}
 	o := telemetry.Tracing{
 		Config: tracing, AppID: s.cfg.AppID, Getenv: getenv,
-		Line: func(line string) {
-			s.say(Notice{Record: true, Text: "level=info msg=" + strconv.Quote(line) + " app_id=" + s.cfg.AppID + " scope=" + traceScope + " type=log"})
-		},
+		Line:    s.saySpan,
 		Problem: func(what, cause string) { s.say(Notice{Kind: Warning, Text: what, Cause: cause}) },
 	}
 	if o.On() {
-		s.tracer, err = telemetry.NewTracer(ctx, o)
+		if s.tracer, err = telemetry.NewTracer(ctx, o); err != nil {
+			return err
+		}
 	}
-	return err
+	return s.count(spec.Metrics)
+}
+
+// saySpan writes the line of a span into Dapr's log, or says it in its form.
+func (s *sidecar) saySpan(line string) {
+	if s.records != nil {
+		s.records.Say(slog.LevelInfo, traceScope, line)
+		return
+	}
+	s.say(Notice{Record: true, Text: "level=info msg=" + strconv.Quote(line) + " app_id=" + s.cfg.AppID + " scope=" + traceScope + " type=log"})
+}
+
+// bindMetrics opens the listener of the metrics: on loopback, as the doors, or
+// where daprd's flag says.
+func (s *sidecar) bindMetrics(ctx context.Context) error {
+	if !s.cfg.Metrics {
+		return nil
+	}
+	var err error
+	if s.cfg.Profile.LoopbackDoors {
+		s.scrapes, err = bindLoopback(ctx, s.cfg.MetricsPort)
+	} else {
+		var ln net.Listener
+		ln, err = new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(s.cfg.MetricsListenAddress, port(s.cfg.MetricsPort)))
+		if err == nil {
+			s.scrapes = door{port: listenPort(ln), listeners: []net.Listener{ln}}
+		}
+	}
+	if err != nil {
+		return s.taken(err, s.cfg.MetricsPort, "--metrics-port")
+	}
+	s.cfg.MetricsPort = s.scrapes.port
+	return nil
+}
+
+// count makes the metrics, unless the Configuration switches them off.
+func (s *sidecar) count(spec config.Metrics) error {
+	if !s.cfg.Metrics || spec.Enabled != nil && !*spec.Enabled {
+		s.scrapes.close()
+		s.scrapes, s.cfg.Metrics = door{}, false
+		return nil
+	}
+	var err error
+	s.metrics, err = telemetry.NewMetrics(telemetry.Counting{Config: spec, AppID: s.cfg.AppID, Namespace: s.cfg.Namespace})
+	if err != nil {
+		return err
+	}
+	s.metrics.CertificateMade("") // without one we would not be here
+	engine := func(name string, read func(httpapi.Counts) uint64) telemetry.Reading {
+		return telemetry.Reading{
+			Name: "requests_total", Help: "Requests at the doors, by who has read them.", Label: "engine", Value: name,
+			Read: func() float64 { return float64(read(s.doors.Counts())) },
+		}
+	}
+	for _, r := range []telemetry.Reading{
+		engine("fast", func(c httpapi.Counts) uint64 { return c.Fast }),
+		engine("http2", func(c httpapi.Counts) uint64 { return c.HTTP2 }),
+		engine("standard", func(c httpapi.Counts) uint64 { return c.Standard }),
+		engine("refused", func(c httpapi.Counts) uint64 { return c.Refused }),
+		{
+			Name: "calls_in_flight", Help: "Calls that the app has or will get.",
+			Read: func() float64 { return float64(s.app.Inflight()) },
+		},
+		{
+			Name: "app_stale_connections_total", Help: "Calls that met a connection which the app closed in that moment.",
+			Read: func() float64 { return float64(s.app.Stale()) },
+		},
+	} {
+		if err := s.metrics.Watch(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// metricsTasks serve the metrics until the sidecar ends.
+func (s *sidecar) metricsTasks() []lifecycle.Task {
+	var tasks []lifecycle.Task
+	for _, ln := range s.scrapes.listeners {
+		tasks = append(tasks, lifecycle.Task{Name: "metrics " + ln.Addr().String(), Run: func(ctx context.Context) error {
+			return serveBeside(ctx, ln, s.metrics, "metrics")
+		}})
+	}
+	return tasks
+}
+
+// judged counts what the access rules decide.
+func (s *sidecar) judged(caller identity.ID, byApp, allowed bool) {
+	s.metrics.Access(telemetry.Decision{
+		App: caller.App(), TrustDomain: caller.TrustDomain(), Namespace: caller.Namespace(), ByApp: byApp, Allowed: allowed,
+	})
+}
+
+// certified counts the renewals of the certificate.
+func (s *sidecar) certified(err error) {
+	reason := ""
+	if err != nil {
+		reason = string(apperr.From(err).Reason)
+	}
+	s.metrics.CertificateRenewed(reason)
 }
 
 // callerStages are what tells of the calls that the own app makes.
@@ -43,6 +149,9 @@ func (s *sidecar) callerStages() []invoke.Stage {
 	var stages []invoke.Stage
 	if s.tracer != nil {
 		stages = append(stages, s.traceCaller)
+	}
+	if s.metrics != nil {
+		stages = append(stages, s.measureCaller)
 	}
 	return stages
 }
@@ -53,6 +162,9 @@ func (s *sidecar) calleeStages() []invoke.Stage {
 	if s.tracer != nil {
 		stages = append(stages, s.traceCallee)
 	}
+	if s.metrics != nil {
+		stages = append(stages, s.measureCallee)
+	}
 	return stages
 }
 
@@ -62,6 +174,26 @@ func (s *sidecar) ownTrace() func(*http.Request, time.Time, http.Header) func(in
 		return nil
 	}
 	return s.traceOwn
+}
+
+// served is countServed, where there are metrics.
+func (s *sidecar) served() func(httpapi.Served) {
+	if s.metrics == nil {
+		return nil
+	}
+	return s.countServed
+}
+
+// grpcServed counts the methods of Dapr's own service, where there are metrics.
+func (s *sidecar) grpcServed() func(grpcapi.Served) {
+	if s.metrics == nil {
+		return nil
+	}
+	return func(one grpcapi.Served) {
+		s.metrics.GRPCServer(telemetry.RPC{
+			Method: one.Method, Code: int(one.Code), Sent: one.Received, Received: one.Sent, Took: one.Took,
+		})
+	}
 }
 
 // closeTracer delivers the last spans. It may be called twice.

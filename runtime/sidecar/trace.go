@@ -12,15 +12,17 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/runtime/grpcapi"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/rpc"
 	"github.com/pillion-dev/pillion/runtime/telemetry"
 )
 
 // Values of a span's attributes, as Dapr writes them.
 const (
 	serviceInvocation = "ServiceInvocation"
-	invokeService     = "/dapr.proto.runtime.v1.Dapr/"
+	daprService       = "/dapr.proto.runtime.v1.Dapr/"
 	callLocal         = "/dapr.proto.internals.v1.ServiceInvocation/CallLocalStream"
 )
 
@@ -106,7 +108,7 @@ func (r *recorded) failed(err error) {
 // answered notes an answer's head and waits for its body. From the status bad
 // on it is a failure.
 func (r *recorded) answered(a *invoke.Answer, bad int) {
-	if r.grpc {
+	if r.grpc = r.grpc || rpc.IsGRPC(a); r.grpc {
 		r.status(a.Fields)
 	} else {
 		r.span.Note(telemetry.Attribute{Key: "dapr.status_code", Value: strconv.Itoa(a.Status)})
@@ -168,11 +170,8 @@ func (r *recorded) Close() error {
 	return r.Body.Close()
 }
 
-func isGRPC(c *invoke.Call) bool {
-	const grpc = "application/grpc"
-	kind := c.Fields.Get("Content-Type")
-	return strings.HasPrefix(kind, grpc) && (len(kind) == len(grpc) || kind[len(grpc)] == '+' || kind[len(grpc)] == ';')
-}
+// isGRPC reports whether c is an exchange of gRPC's from end to end.
+func isGRPC(c *invoke.Call) bool { return c.RPC == nil && rpc.IsExchange(c.Fields) }
 
 // spanName is Dapr's name of a call to app: the gRPC method as it is, or
 // CallLocal and what is called.
@@ -196,7 +195,7 @@ func callerFacts(c *invoke.Call, grpc bool) []telemetry.Attribute {
 		facts = append(facts,
 			telemetry.Attribute{Key: "dapr.protocol", Value: "grpc"},
 			telemetry.Attribute{Key: "dapr.api", Value: withoutQuery(c.Path)})
-	case strings.HasPrefix(c.Asked, invokeService):
+	case c.RPC != nil:
 		facts = append(facts,
 			telemetry.Attribute{Key: "dapr.protocol", Value: "grpc"},
 			telemetry.Attribute{Key: "dapr.api", Value: c.Asked})
@@ -249,17 +248,21 @@ func calleeFacts(c *invoke.Call, grpc bool) []telemetry.Attribute {
 }
 
 // traceOwn is asked by the HTTP door for what it answers itself. Health checks
-// are not traced.
+// are not traced, and a call is by its stage.
 func (s *sidecar) traceOwn(r *http.Request, began time.Time, answer http.Header) func(int) {
 	path := httpapi.PlainPath(r.RequestURI)
-	if strings.HasPrefix(path, "/v1.0/healthz") {
+	if strings.HasPrefix(path, "/v1.0/healthz") || path == grpcapi.InvokeService {
 		return nil
 	}
-	span := s.tracer.Join(r.Header, false)
+	grpc := strings.HasPrefix(path, daprService)
+	span := s.tracer.Join(r.Header, grpc)
 	s.tracer.Begin(r.Context(), &span, telemetry.Client, telemetry.Route(path), began)
 	span.Say(answer)
-	if !span.Sampled() {
+	switch {
+	case !span.Sampled():
 		return nil
+	case grpc:
+		return func(int) { endRPC(&span, path, answer) }
 	}
 	return func(status int) {
 		span.Note(httpFacts(r.Method, r.RequestURI, r.Host)...)
@@ -270,6 +273,22 @@ func (s *sidecar) traceOwn(r *http.Request, began time.Time, answer http.Header)
 		}
 		span.End()
 	}
+}
+
+// endRPC ends the span of a method of Dapr's own service; answer has its
+// trailers by now.
+func endRPC(span *telemetry.Span, method string, answer http.Header) {
+	code := answer.Get("Grpc-Status")
+	span.Note(
+		telemetry.Attribute{Key: "rpc.service", Value: "Dapr"},
+		telemetry.Attribute{Key: "dapr.protocol", Value: "grpc"},
+		telemetry.Attribute{Key: "dapr.api", Value: method},
+		telemetry.Attribute{Key: "rpc.grpc.status_code", Value: code},
+	)
+	if code != "" && code != "0" {
+		span.Fail(answer.Get("Grpc-Message"))
+	}
+	span.End()
 }
 
 // stateFacts are those of a state request, the key left out.

@@ -15,7 +15,6 @@ import (
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/logs"
 	"github.com/pillion-dev/pillion/runtime/app"
-	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 	"github.com/pillion-dev/pillion/tls/ca"
@@ -50,6 +49,9 @@ func (s *sidecar) bind(ctx context.Context) error {
 		return s.taken(err, s.cfg.MeshPort, "--dapr-internal-grpc-port")
 	}
 	if err := s.bindProfiling(ctx); err != nil {
+		return err
+	}
+	if err := s.bindMetrics(ctx); err != nil {
 		return err
 	}
 	s.env.Environ = append(slices.Clone(s.env.Environ), s.daprdEnviron()...)
@@ -89,6 +91,7 @@ func (s *sidecar) identify(ctx context.Context) error {
 	}
 	s.workload, err = mtls.NewWorkload(ctx, mtls.Config{
 		ID: id, Sentry: sentry.NewLocal(s.place.authority, ca.LeafTTL), Logger: s.log,
+		Renewed: s.certified,
 	})
 	return err
 }
@@ -177,7 +180,7 @@ func (s *sidecar) beginRecord(ctx context.Context) (*logs.Run, error) {
 // wire builds both sides of the call path: the app behind the mesh listener,
 // and the invoker behind the doors.
 func (s *sidecar) wire(ctx context.Context) error {
-	if err := s.observe(ctx, config.Configuration{}); err != nil {
+	if err := s.observe(ctx, s.resources.current().Configuration); err != nil {
 		return err
 	}
 	s.app = app.New(app.Config{

@@ -51,6 +51,7 @@ type Span struct {
 	here   traceContext
 	joined bool   // the trace came with the request
 	state  string // tracestate
+	grpc   bool   // an exchange of gRPC's
 	both   bool   // in gRPC's form, too
 	text   string // traceparent
 	span   trace.Span
@@ -61,7 +62,7 @@ type Span struct {
 // A gRPC request's older form goes before traceparent, as Dapr has it.
 func (t *Tracer) Join(h Headers, grpc bool) Span {
 	old := h.Get(fieldBinary)
-	s := Span{both: grpc || old != ""}
+	s := Span{grpc: grpc, both: grpc || old != ""}
 	if grpc {
 		s.here, s.joined = parseBinary(old)
 	}
@@ -163,6 +164,9 @@ func (s *Span) Say(h Headers) {
 	h.Set(fieldParent, s.Parent())
 	if s.state != "" {
 		h.Set(fieldState, s.state)
+	}
+	if s.grpc {
+		h.Set(fieldBinary, s.here.binary())
 	}
 }
 

@@ -47,6 +47,8 @@ type Config struct {
 	Now func() time.Time
 	// Logger is told about renewals. Nil: nobody.
 	Logger *slog.Logger
+	// Renewed is told of each renewal, with why it failed or nil. Nil: nobody.
+	Renewed func(error)
 }
 
 // A Workload is who this process is in the mesh: a key, a leaf that is kept
@@ -57,6 +59,8 @@ type Workload struct {
 	sentry sentry.Sentry
 	now    func() time.Time
 	log    *slog.Logger
+	// renewed may be nil.
+	renewed func(error)
 	// current is replaced whole at each renewal; a handshake keeps the one it
 	// began with.
 	current atomic.Pointer[credentials]
@@ -79,7 +83,7 @@ func NewWorkload(ctx context.Context, cfg Config) (*Workload, error) {
 	if err != nil {
 		return nil, fmt.Errorf("get a certificate: %w", err)
 	}
-	w := &Workload{id: cfg.ID, domain: uri.TrustDomain(), sentry: cfg.Sentry, now: cfg.Now, log: cfg.Logger}
+	w := &Workload{id: cfg.ID, domain: uri.TrustDomain(), sentry: cfg.Sentry, now: cfg.Now, log: cfg.Logger, renewed: cfg.Renewed}
 	if w.now == nil {
 		w.now = time.Now
 	}
@@ -120,6 +124,9 @@ func (w *Workload) Run(ctx context.Context) error {
 func (w *Workload) attempt(ctx context.Context, failed int) bool {
 	err := w.renew(ctx)
 	leaf := w.Leaf()
+	if w.renewed != nil && ctx.Err() == nil {
+		w.renewed(err)
+	}
 	switch {
 	case err == nil:
 		w.log.Info("certificate renewed", "id", w.id, "expires", leaf.NotAfter)

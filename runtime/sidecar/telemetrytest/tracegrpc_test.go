@@ -6,12 +6,15 @@ import (
 	"sync"
 	"testing"
 
+	commonv1 "github.com/dapr/dapr/pkg/proto/common/v1"
+	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	health "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/config"
@@ -81,13 +84,18 @@ func newGRPCPair(t *testing.T, environ ...string) *grpcPair {
 	p := &grpcPair{app: newGRPCApp(t)}
 	p.callee = m.run(config.Sidecar{AppID: "notes", AppPort: p.app.port, AppProtocol: "grpc"}, environ...)
 	p.caller = m.run(config.Sidecar{AppID: "todo-api"}, environ...)
-	conn, err := grpc.NewClient("passthrough:///"+p.caller.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	p.client = health.NewHealthClient(dialGRPC(t, p.caller.grpc))
+	return p
+}
+
+func dialGRPC(t *testing.T, address string) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	p.client = health.NewHealthClient(conn)
-	return p
+	return conn
 }
 
 // binary is a grpc-trace-bin.
@@ -198,4 +206,99 @@ func TestWithoutTracingGRPCMetadataIsRelayed(t *testing.T) {
 	if all := got.Get("traceparent"); len(all) != 1 || all[0] != given {
 		t.Errorf("the app gets traceparent %q", all)
 	}
+}
+
+func TestDaprsOwnServiceIsTraced(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t)
+	p := newPair(t, nil, c.otlp("grpc")...)
+	client := runtimev1.NewDaprClient(dialGRPC(t, p.caller.grpc))
+	ctx := metadata.AppendToOutgoingContext(within.Context(t), "grpc-trace-bin", binary(t, givenTrace, givenSpan, 1))
+	var head metadata.MD
+	if _, err := client.GetMetadata(ctx, &runtimev1.GetMetadataRequest{}, grpc.Header(&head)); err != nil {
+		t.Fatal(err)
+	}
+	s := c.await(t, 1)["todo-api"]
+	const method = "/dapr.proto.runtime.v1.Dapr/GetMetadata"
+	if s.name != method || s.parent != givenSpan || s.trace != givenTrace {
+		t.Errorf("the span is %+v", s)
+	}
+	wantAttributes(t, s, map[string]string{"dapr.protocol": "grpc", "dapr.api": method, "rpc.grpc.status_code": "0"})
+	if got := head.Get("grpc-trace-bin"); len(got) != 1 || got[0] != binary(t, givenTrace, s.id, 1) {
+		t.Errorf("the answer says %x", got)
+	}
+}
+
+// InvokeService's caller gets one span at each side, as any other.
+func TestInvokeServiceIsTraced(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t)
+	p := newPair(t, nil, c.otlp("grpc")...)
+	client := runtimev1.NewDaprClient(dialGRPC(t, p.caller.grpc))
+	ctx := metadata.AppendToOutgoingContext(within.Context(t), "grpc-trace-bin", binary(t, givenTrace, givenSpan, 1))
+	var head metadata.MD
+	answer, err := client.InvokeService(ctx, &runtimev1.InvokeServiceRequest{Id: "notes", Message: &commonv1.InvokeRequest{
+		Method: "notify", HttpExtension: &commonv1.HTTPExtension{Verb: commonv1.HTTPExtension_POST},
+	}}, grpc.Header(&head))
+	if err != nil || string(answer.GetData().GetValue()) != "hello" {
+		t.Fatal(answer, err)
+	}
+	by := c.await(t, 2)
+	first, second := by["todo-api"], by["notes"]
+	if first.parent != givenSpan || second.parent != first.id || first.name != "CallLocal/notes/notify" || second.name != first.name {
+		t.Errorf("the spans are %+v, %+v", first, second)
+	}
+	wantAttributes(t, first, map[string]string{
+		"dapr.protocol": "grpc", "dapr.api": "/dapr.proto.runtime.v1.Dapr/InvokeService", "net.peer.name": "notes",
+	})
+	if got := p.app.fields().Get("Traceparent"); got != "00-"+givenTrace+"-"+second.id+"-01" {
+		t.Errorf("the app gets %s", got)
+	}
+	if got := head.Get("grpc-trace-bin"); len(got) != 1 || got[0] != binary(t, givenTrace, first.id, 1) {
+		t.Errorf("the answer says %x", got)
+	}
+	p.caller.end()
+	p.callee.end()
+	if all := c.spans(); len(all) != 2 {
+		t.Errorf("there are more spans: %+v", all)
+	}
+}
+
+// An app that speaks gRPC gets the trace in both forms from a caller over HTTP.
+func TestAGRPCAppIsTracedByOnInvoke(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t)
+	m := newMachine(t)
+	ln, port := listen(t)
+	got := make(chan metadata.MD, 1)
+	srv := grpc.NewServer()
+	runtimev1.RegisterAppCallbackServer(srv, onInvoked{got: got})
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = srv.Serve(ln) }) // until Stop
+	t.Cleanup(func() { srv.Stop(); serving.Wait() })
+	m.run(config.Sidecar{AppID: "notes", AppPort: port, AppProtocol: "grpc"}, c.otlp("grpc")...)
+	caller := m.run(config.Sidecar{AppID: "todo-api"}, c.otlp("grpc")...)
+	answer, text := ask(t, "POST", "http://"+caller.door+"/v1.0/invoke/notes/method/x", "hi", "traceparent", given)
+	if answer.StatusCode != 200 || text != "invoked" {
+		t.Fatalf("%s %q", answer.Status, text)
+	}
+	by := c.await(t, 2)
+	md := within.Receive(t, got)
+	if text := md.Get("traceparent"); len(text) != 1 || text[0] != "00-"+givenTrace+"-"+by["notes"].id+"-01" {
+		t.Errorf("the app gets traceparent %q, %+v", text, by)
+	}
+	if bin := md.Get("grpc-trace-bin"); len(bin) != 1 || bin[0] != binary(t, givenTrace, by["notes"].id, 1) {
+		t.Errorf("the app gets grpc-trace-bin %x", bin)
+	}
+}
+
+type onInvoked struct {
+	runtimev1.UnimplementedAppCallbackServer
+	got chan metadata.MD
+}
+
+func (o onInvoked) OnInvoke(ctx context.Context, _ *commonv1.InvokeRequest) (*commonv1.InvokeResponse, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	o.got <- md
+	return &commonv1.InvokeResponse{Data: &anypb.Any{Value: []byte("invoked")}, ContentType: "text/plain"}, nil
 }
