@@ -21,6 +21,9 @@ type Exchange struct {
 	Call invoke.Call
 	// Deadline ends the call's context if Take sets it.
 	Deadline time.Time
+	// Own is for Take to remember that no call follows: whoever takes the request
+	// answers it.
+	Own bool
 
 	c     *conn
 	ctx   *callctx.Context

@@ -13,7 +13,8 @@ import (
 )
 
 // fast carries calls from the fast HTTP/1.1 engine. It takes what is a call and
-// may be one, and leaves everything else, refusals included, to net/http.
+// may be one, and what an endpoint of the API answers, and leaves everything
+// else, refusals of calls included, to net/http.
 type fast struct{ *door }
 
 // Take implements h1.Handler.
@@ -23,7 +24,14 @@ func (f fast) Take(x *h1.Exchange) bool {
 		return false
 	}
 	a := ask{verb: x.Head.Verb, target: x.Head.Target, host: x.Head.Host}
-	if !a.read(x.Head.Fields) || !f.admits(c, &a) || !f.fits(x.Head.Length) {
+	if !a.read(x.Head.Fields) {
+		return false
+	}
+	if path := apiPath(a.target); path != "" {
+		x.Own = x.Head.Upgrade == "" && f.answersItself(&a, path)
+		return x.Own
+	}
+	if !f.admits(c, &a) || !f.fits(x.Head.Length) {
 		return false
 	}
 	id, path, ok := route(&a)
@@ -47,6 +55,16 @@ func (f fast) Take(x *h1.Exchange) bool {
 	return x.Call.Upgrade == "" || x.Head.Length == 0
 }
 
+// answersItself reports whether a request for a path, as apiPath has it, is for
+// an endpoint of the API, which answers in one piece.
+func (f fast) answersItself(a *ask, path string) bool {
+	if f.piped != nil || a.isGRPC() {
+		return false
+	}
+	found, _, _ := f.offers.find(a.verb, path)
+	return found != nil
+}
+
 // admits reports whether the request is nothing but a call that is allowed.
 func (f fast) admits(c *conn, a *ask) bool {
 	if a.host != c.goodHost {
@@ -55,16 +73,10 @@ func (f fast) admits(c *conn, a *ask) bool {
 		}
 		c.goodHost = strings.Clone(a.host) // it is a part of a whole head
 	}
-	if a.isGRPC() || a.preflight() && f.origins.on() || !f.plain(a.target) {
+	if a.isGRPC() || a.preflight() && f.origins.on() || !f.calls || f.piped != nil {
 		return false
 	}
 	return f.denyPage(a) == nil && f.tokenGood(a, "")
-}
-
-// plain reports whether what asks for a target, unless it is gRPC, is a call and
-// nothing else happens to it.
-func (d *door) plain(target string) bool {
-	return d.calls && d.piped == nil && apiPath(target) == ""
 }
 
 // fits reports whether a body of this length, -1 if it is not known, is surely
@@ -87,6 +99,10 @@ func (f fast) strip(fields *invoke.Fields) {
 // Serve implements h1.Handler.
 func (f fast) Serve(ctx context.Context, x *h1.Exchange) {
 	f.counts.fast.Add(1)
+	if x.Own {
+		h1.ServeHTTP(context.WithValue(ctx, connKey{}, x.Conn()), x, http.HandlerFunc(f.answer))
+		return
+	}
 	if f.cfg.Served == nil {
 		f.serve(ctx, x)
 		return

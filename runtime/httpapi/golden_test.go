@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,7 +31,16 @@ func whole(t *testing.T, addr, request string) string {
 	if err != nil {
 		t.Fatalf("%q: %v, after %q", request, err, data)
 	}
-	return date.ReplaceAllString(string(data), "")
+	return sorted(date.ReplaceAllString(string(data), ""))
+}
+
+// sorted has the lines of an answer's head in an order of their own: it means
+// nothing, and each engine has another one.
+func sorted(answer string) string {
+	head, body, _ := strings.Cut(answer, "\r\n\r\n")
+	lines := strings.Split(head, "\r\n")
+	slices.Sort(lines[1:])
+	return strings.Join(lines, "\r\n") + "\r\n\r\n" + body
 }
 
 // with is a request on a connection that ends with it. A body has its length.
@@ -48,7 +58,7 @@ func said(status int, body string, fields ...string) string {
 	for _, field := range fields {
 		head += field + "\r\n"
 	}
-	return head + "Connection: close\r\n\r\n" + body
+	return sorted(head + "Connection: close\r\n\r\n" + body)
 }
 
 // failed is an error of the API.

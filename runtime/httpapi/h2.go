@@ -190,7 +190,7 @@ func (f *fastH2) admits(a *ask) bool {
 		if f.public || f.cfg.GRPC.Methods[a.target] {
 			return false
 		}
-	case !f.plain(a.target):
+	case !f.calls || f.piped != nil || apiPath(a.target) != "":
 		return false
 	}
 	return f.denyPage(a) == nil && f.tokenGood(a, "")

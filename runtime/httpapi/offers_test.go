@@ -9,8 +9,10 @@ import (
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 )
 
-const noPage = "HTTP/1.1 404 Not Found\r\nContent-Length: 19\r\nContent-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n" +
-	"Connection: close\r\n\r\n404 page not found\n"
+var (
+	noPage = said(404, "404 page not found\n", "Content-Length: 19", "Content-Type: text/plain; charset=utf-8", "X-Content-Type-Options: nosniff")
+	only   = func(verbs string) string { return said(405, "", "Allow: "+verbs, "Content-Length: 0") }
+)
 
 func rules(rule ...string) []config.APIRule {
 	var all []config.APIRule
@@ -46,7 +48,7 @@ func TestAllowAndDenyLists(t *testing.T) {
 		{"no calls: by path", noCalls, "GET " + callX, nil, noPage},
 		{"no calls: by field", noCalls, "GET /x", []string{"dapr-app-id: app"}, noPage},
 		{"no calls: by host", noCalls, "GET http://app.localhost/x", nil, noPage},
-		{"no calls: another verb", noCalls, "DELETE /v1.0/state/s", nil, "HTTP/1.1 405 Method Not Allowed\r\nAllow: POST, PUT\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"},
+		{"no calls: another verb", noCalls, "DELETE /v1.0/state/s", nil, only("POST, PUT")},
 		{"no calls: another API", noCalls, "GET /v1.0/state/s/k", nil, noStore},
 	} {
 		if got := whole(t, c.addr, with(c.line, "", c.fields...)); got != c.want {
@@ -76,7 +78,7 @@ func TestThePublicPortOffersHealthAndMetadata(t *testing.T) {
 		"GET /v1.0/state/s/k":        noPage,
 		"POST /v1.0/shutdown":        noPage,
 		"GET " + callX:               noPage,
-		"POST /v1.0/healthz":         "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+		"POST /v1.0/healthz":         only("GET"),
 	} {
 		if got := whole(t, addr, with(line, "")); got != want {
 			t.Errorf("%s\n got %q\nwant %q", line, got, want)
