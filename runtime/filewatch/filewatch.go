@@ -95,14 +95,12 @@ func (w *Watcher) nudge() {
 // Run watches until ctx ends, and returns nil. If the system gives no events, it
 // says so once and looks each second.
 func (w *Watcher) Run(ctx context.Context) error {
-	r := &running{w: w}
-	if events, err := w.open(); err == nil {
-		r.events = events
-		defer func() { _ = events.Close() }() // nobody listens any more
-	} else {
-		r.giveUp(err)
-	}
+	r := &running{w: w, poll: time.NewTimer(w.beside)}
+	defer r.poll.Stop()
 	r.run(ctx)
+	if r.events != nil {
+		_ = r.events.Close() // nobody listens any more
+	}
 	return nil
 }
 
@@ -125,25 +123,28 @@ func (w *Watcher) has(s *set) bool {
 // running is a Watcher while it runs: the business of one goroutine.
 type running struct {
 	w      *Watcher
-	events *fsnotify.Watcher // nil without
+	events *fsnotify.Watcher // nil before the first set, and without events
+	deaf   bool              // there are no events
+	poll   *time.Timer
 }
 
 // giveUp goes on without events.
 func (r *running) giveUp(err error) {
-	r.events = nil
+	r.events, r.deaf = nil, true
+	r.poll.Reset(r.w.alone)
 	r.w.log.Warn("the system does not tell of changes to files: they are looked at each second", "err", err)
 }
 
 func (r *running) every() time.Duration {
-	if r.events == nil {
+	if r.deaf {
 		return r.w.alone
 	}
 	return r.w.beside
 }
 
 func (r *running) run(ctx context.Context) {
-	poll := time.NewTimer(0)
-	defer poll.Stop()
+	r.follow()
+	r.look()
 	due := time.NewTimer(time.Hour)
 	due.Stop()
 	for {
@@ -164,10 +165,10 @@ func (r *running) run(ctx context.Context) {
 		case <-r.w.poke:
 			r.follow()
 			r.look()
-		case <-poll.C:
+		case <-r.poll.C:
+			r.poll.Reset(r.every())
 			r.look()
 			r.follow()
-			poll.Reset(r.every())
 		case <-due.C:
 			r.tell()
 			r.follow()
@@ -224,13 +225,28 @@ func (r *running) tell() {
 	}
 }
 
+// hears reports whether there are events, and sees to it if somebody needs them.
+func (r *running) hears(needed bool) bool {
+	if r.events != nil || r.deaf || !needed {
+		return r.events != nil
+	}
+	events, err := r.w.open()
+	if err != nil {
+		r.giveUp(err)
+		return false
+	}
+	r.events = events
+	return true
+}
+
 // follow has the system tell of the folders that now count, and of no others.
 func (r *running) follow() {
-	if r.events == nil {
+	sets := r.w.all()
+	if !r.hears(len(sets) > 0) {
 		return
 	}
 	want := map[string]bool{}
-	for _, s := range r.w.all() {
+	for _, s := range sets {
 		for _, path := range s.Paths {
 			want[folderOf(path)] = true
 		}

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -75,6 +76,9 @@ func (k *resourceKeeper) reload() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	old := k.now.Load()
+	if old == nil || !old.has(featureReload) {
+		return // not read yet, or Dapr's feature flag says not to
+	}
 	now, err := k.read()
 	if err != nil {
 		k.refuse(err)
@@ -122,17 +126,35 @@ func (s *sidecar) readResources(context.Context) error {
 		_ = os.MkdirAll(s.env.Home.Resources(), 0o700) // else the whole home is watched for it
 		set.Paths = append(set.Paths, s.env.Home.Resources())
 	}
-	if len(set.Paths) > 0 {
-		// Before they are read, so that no change falls between.
-		s.watcher = filewatch.New(s.log)
-		s.watcher.Watch(set, s.resources.reload)
-	}
+	s.watch(set) // before they are read, so that no change falls between
 	return s.resources.begin()
 }
 
-// watchTasks have changed files read, unless Dapr's feature flag says not to.
+// watch has the resources read anew when files change.
+func (s *sidecar) watch(set filewatch.Set) {
+	if len(set.Paths) == 0 {
+		return
+	}
+	files := s.env.Files
+	if files == nil {
+		files = filewatch.New(s.log)
+		s.watcher = files
+	}
+	s.unwatch = files.Watch(set, s.resources.reload)
+}
+
+// Files makes a watcher of files for several sidecars of one process (Env). say
+// is told if it can only look at them each second; nil for nobody.
+func Files(say func(Notice)) *filewatch.Watcher {
+	if say == nil {
+		return filewatch.New(nil)
+	}
+	return filewatch.New(slog.New(logNotices{say: say, least: slog.LevelWarn}))
+}
+
+// watchTasks tell of changed files.
 func (s *sidecar) watchTasks() []lifecycle.Task {
-	if s.watcher == nil || !s.resources.current().has(featureReload) {
+	if s.watcher == nil {
 		return nil
 	}
 	return []lifecycle.Task{{Name: "files", Run: s.watcher.Run}}

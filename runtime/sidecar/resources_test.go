@@ -3,6 +3,7 @@
 package sidecar_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -172,6 +173,39 @@ func TestHTTPEndpointsComeAndGoWithTheirFiles(t *testing.T) {
 	r.awaitSaid("HTTPEndpoint pay removed")
 	if status, _, head := get(t, door, "/v1.0/invoke/pay/method/a"); status != 500 || head.Get("Pillion-Error") != string(apperr.AppNotFound) {
 		t.Errorf("%d %v", status, head)
+	}
+}
+
+func TestSidecarsOfOneProcessShareAWatcher(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.files = sidecar.Files(nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.files.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	dir := t.TempDir()
+	first := p.start("", config.Sidecar{AppID: "first", ResourcesPaths: []string{dir}})
+	second := p.start("", config.Sidecar{AppID: "second", ResourcesPaths: []string{dir}})
+	for _, r := range []*run{first, second} {
+		r.awaitNotice("sidecar is up")
+	}
+	put(t, filepath.Join(dir, "a.yaml"), component("a", "state.in-memory"))
+	for _, r := range []*run{first, second} {
+		r.awaitSaid("component a added")
+	}
+	first.stop()
+	first.end()
+	said := len(first.notices())
+	put(t, filepath.Join(dir, "b.yaml"), component("b", "state.in-memory"))
+	second.awaitSaid("component b added")
+	if got := first.notices()[said:]; len(got) > 0 {
+		t.Errorf("one that has ended says %v", got)
 	}
 }
 

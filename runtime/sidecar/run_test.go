@@ -21,6 +21,7 @@ import (
 
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/filewatch"
 	"github.com/pillion-dev/pillion/runtime/sidecar"
 	"github.com/pillion-dev/pillion/tls/ca"
 )
@@ -96,9 +97,10 @@ func act(how string) {
 
 // A place is a home and a runtime folder of a test's own.
 type place struct {
-	t    *testing.T
-	home config.Home
-	base string
+	t     *testing.T
+	home  config.Home
+	base  string
+	files *filewatch.Watcher // that the sidecars share; nil: they have their own
 }
 
 func newPlace(t *testing.T) *place {
@@ -170,7 +172,7 @@ func (p *place) start(act string, cfg config.Sidecar, environ ...string) *run {
 		Home: p.home, Environ: append([]string{
 			"PATH=" + os.Getenv("PATH"), "HOME=" + p.t.TempDir(), "PILLION_RUNTIME_DIR=" + p.base, actEnv + "=" + act,
 		}, environ...),
-		Out: r, Err: r, Say: r.say, Hurry: r.hurry,
+		Out: r, Err: r, Say: r.say, Hurry: r.hurry, Files: p.files,
 	}
 	go func() {
 		defer close(r.ended)

@@ -60,6 +60,9 @@ type Env struct {
 	Job    bool
 	// Watch is told how the run goes.
 	Watch Watch
+	// Files watches files for everybody in the process; who gives it runs it.
+	// Nil: the sidecar has one of its own.
+	Files *filewatch.Watcher
 }
 
 // A Watch is who is told how a run goes: its functions are called in order,
@@ -120,7 +123,8 @@ type sidecar struct {
 
 	place     *place // home, authority and runtime folder
 	resources *resourceKeeper
-	watcher   *filewatch.Watcher // nil if there is nothing to watch
+	watcher   *filewatch.Watcher // our own; nil if there is nothing to watch, or another's
+	unwatch   func()             // nil before
 
 	http, grpc door
 	pprof      door // empty unless profiling was asked for
@@ -228,6 +232,9 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 // release gives back what the steps took, also after one that failed half-way.
 // What serve ran has closed its own by then; closing twice is harmless.
 func (s *sidecar) release(ctx context.Context) {
+	if s.unwatch != nil {
+		s.unwatch()
+	}
 	if s.process != nil {
 		_ = s.process.Kill() // nothing is left of it, unless serve never ran
 	}

@@ -5,11 +5,13 @@ package stack
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/filewatch"
 	"github.com/pillion-dev/pillion/runtime/sidecar"
 )
 
@@ -90,9 +92,11 @@ func Run(ctx context.Context, s Stack) Result {
 	// The apps outlive ctx: the command may call them until it has ended.
 	alive, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	var tuning sync.WaitGroup
-	tuning.Go(func() { _ = sidecar.Tune(alive, s.Environ) }) // it returns nil
-	defer tuning.Wait()
+	var beside sync.WaitGroup
+	beside.Go(func() { _ = sidecar.Tune(alive, s.Environ) }) // it returns nil
+	files := r.shareFiles()
+	beside.Go(func() { _ = files.Run(alive) }) // nil, too
+	defer beside.Wait()
 	defer stop()
 
 	over := r.start(alive)
@@ -113,6 +117,25 @@ func Run(ctx context.Context, s Stack) Result {
 	<-over
 	result.Apps = r.now()
 	return result
+}
+
+// shareFiles gives all apps one watcher of files, which it returns.
+func (r *run) shareFiles() *filewatch.Watcher {
+	var say func(sidecar.Notice)
+	r.Apps = slices.Clone(r.Apps)
+	if len(r.Apps) > 0 {
+		say = r.Apps[0].Env.Say // it is about all, and said once
+	}
+	files := sidecar.Files(say)
+	for i := range r.Apps {
+		r.Apps[i].Env.Files = files
+	}
+	if r.Command != nil {
+		command := *r.Command
+		command.Env.Files = files
+		r.Command = &command
+	}
+	return files
 }
 
 // A run is a stack that runs.
