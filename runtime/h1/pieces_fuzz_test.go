@@ -15,6 +15,9 @@ import (
 	"github.com/pillion-dev/pillion/runtime/h1"
 )
 
+// goOn is an interim answer that is left out if the body is there already.
+var goOn = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+
 // FuzzPieces sends the same bytes in one write and in two: it must not matter
 // to what is answered, or given back.
 func FuzzPieces(f *testing.F) {
@@ -40,7 +43,7 @@ func FuzzPieces(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, cut uint16) {
 		n := min(int(cut), len(data))
 		whole, pieces := ask(t, data), ask(t, data[:n], data[n:])
-		if !bytes.Equal(whole, pieces) {
+		if !bytes.Equal(bytes.ReplaceAll(whole, goOn, nil), bytes.ReplaceAll(pieces, goOn, nil)) {
 			t.Errorf("%q is answered with\n%q, cut at %d with\n%q", data, whole, n, pieces)
 		}
 	})

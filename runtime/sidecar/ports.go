@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
@@ -82,6 +83,25 @@ func bindLoopback(ctx context.Context, port uint16) (door, error) {
 	default: // no IPv6 here
 	}
 	return d, nil
+}
+
+// Ports that no system gives to those who ask for any: Linux begins at 32768,
+// others at 49152. Kubernetes gives its own from 30000.
+const (
+	firstUnlikely = 20000
+	lastUnlikely  = 29999
+)
+
+// bindUnlikely binds a port that nobody else is likely to take once it is
+// closed: neither a client's connection nor a listener on any port does.
+func bindUnlikely(ctx context.Context) (door, error) {
+	for range tries {
+		port := firstUnlikely + rand.N(lastUnlikely-firstUnlikely+1) //nolint:gosec // no secret
+		if d, err := bindLoopback(ctx, uint16(port)); err == nil {   //nolint:gosec // in range
+			return d, nil
+		}
+	}
+	return bindLoopback(ctx, 0)
 }
 
 // bindMesh binds the mesh listener: on loopback, or with lan on all addresses,

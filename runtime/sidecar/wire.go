@@ -74,7 +74,7 @@ func (s *sidecar) taken(err error, port uint16, flag string) error {
 // chooseAppPort finds a port for an app that takes it from PORT. It is free
 // now; the app binds it a moment later, as with every such convention.
 func (s *sidecar) chooseAppPort(ctx context.Context) error {
-	d, err := bindLoopback(ctx, 0)
+	d, err := bindUnlikely(ctx)
 	if err != nil {
 		return fmt.Errorf("find a free port for the app: %w", err)
 	}
