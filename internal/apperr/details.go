@@ -45,6 +45,8 @@ func (e *Error) InvokeBody(id string) Body {
 	message := e.Message()
 	switch e.Reason {
 	case TargetMissing, OriginDenied, UserDenied, TokenDenied:
+	case AccessDenied, NamespaceDenied, PathAmbiguous:
+		message = "failed to invoke, id: " + id + ", err: rpc error: code = PermissionDenied desc = " + message
 	default:
 		message = "failed to invoke, id: " + id + ", err: " + message
 	}

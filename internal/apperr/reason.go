@@ -59,6 +59,7 @@ const directInvoke = "ERR_DIRECT_INVOKE"
 // gRPC codes, by number so that this package needs no gRPC.
 const (
 	grpcCanceled          = 1
+	grpcUnknown           = 2
 	grpcInvalidArgument   = 3
 	grpcDeadlineExceeded  = 4
 	grpcPermissionDenied  = 7
@@ -84,10 +85,10 @@ var table = map[Reason]row{
 	UserDenied:         {HopSidecar, 403, "ERR_USER", 74, grpcPermissionDenied},
 	TokenDenied:        {HopSidecar, 401, "ERR_TOKEN", 74, grpcUnauthenticated},
 	TargetMissing:      {HopSidecar, 404, directInvoke, 2, grpcInvalidArgument},
-	TargetInvalid:      {HopSidecar, 500, directInvoke, 2, grpcInternal},
+	TargetInvalid:      {HopSidecar, 500, directInvoke, 2, grpcUnknown},
 	MethodRefused:      {HopSidecar, 500, directInvoke, 2, grpcInternal},
-	AppNotFound:        {HopDiscovery, 500, directInvoke, 70, grpcInternal},
-	DiscoveryFailed:    {HopDiscovery, 500, directInvoke, 71, grpcInternal},
+	AppNotFound:        {HopDiscovery, 500, directInvoke, 70, grpcUnknown},
+	DiscoveryFailed:    {HopDiscovery, 500, directInvoke, 71, grpcUnknown},
 	PeerUnreachable:    {HopNetwork, 500, directInvoke, 72, grpcUnavailable},
 	PeerGone:           {HopNetwork, 500, directInvoke, 72, grpcUnavailable},
 	PeerNotTrusted:     {HopTLS, 500, directInvoke, 73, grpcInternal},

@@ -82,7 +82,7 @@ func TestGRPCClientsGetErrorsAsStatus(t *testing.T) {
 		addr, path, app string
 		status, message string
 	}{
-		"not found": {addr, "/pkg.Svc/Do", "app", "13", "couldn't find service: notification-service (app-id notification-service not found: running here are todo-api, notify-service; naïve 100%)"},
+		"not found": {addr, "/pkg.Svc/Do", "app", "2", "couldn't find service: notification-service (app-id notification-service not found: running here are todo-api, notify-service; naïve 100%)"},
 		"no app id": {addr, "/pkg.Svc/Do", "", "2", "cannot proxy request: missing dapr-callee-app-id or dapr-app-id metadata"},
 		"Dapr's own, without": {
 			addr, "/dapr.proto.runtime.v1.Dapr/Unknown", "", "2",

@@ -180,7 +180,7 @@ func TestHTTP2ErrorsOfCalls(t *testing.T) {
 		t.Errorf("%d %v %s", a.Status, a.Fields, body)
 	}
 	a, body = mustOverH2(t, cl, grpcCall("/p.S/M", fieldsOf("dapr-app-id", "x")))
-	if a.Status != 200 || body != "" || a.Fields.Get("grpc-status") != "13" || a.Fields.Get("grpc-status-details-bin") == "" {
+	if a.Status != 200 || body != "" || a.Fields.Get("grpc-status") != "2" || a.Fields.Get("grpc-status-details-bin") == "" {
 		t.Errorf("%d %v %s", a.Status, a.Fields, body)
 	}
 }

@@ -28,6 +28,7 @@ func FuzzCallHead(f *testing.F) {
 		target: discovery.Key{Namespace: "default", App: "callee"}, timeLeft: 5 * time.Second,
 	}.append(nil))
 	f.Add(callHead{call: &invoke.Call{Length: -1}}.append(nil))
+	f.Add(callHead{call: &invoke.Call{Verb: "NONE", Path: "/m", RPC: &invoke.RPC{TypeURL: "type.example/T", Extended: true}}}.append(nil))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		h, err := parseCallHead(payload, &invoke.Call{})

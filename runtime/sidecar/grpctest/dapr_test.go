@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -319,7 +321,7 @@ func TestAPILogOfGRPC(t *testing.T) {
 			`code=13 duration=\d+ method=/dapr.proto.runtime.v1.Dapr/InvokeService scope=dapr.runtime.grpc.api-info target=nobody type=log`,
 			`code=10 duration=\d+ method=` + name + ` scope=dapr.runtime.grpc.api-info target=` + s.id + ` type=log`,
 			`code=2 duration=\d+ method=/any.Service/Method scope=dapr.runtime.grpc.api-info type=log`,
-			`code=13 duration=\d+ method=/any.Service/Method scope=dapr.runtime.grpc.api-info target=nobody type=log`,
+			`code=2 duration=\d+ method=/any.Service/Method scope=dapr.runtime.grpc.api-info target=nobody type=log`,
 		} {
 			want := regexp.MustCompile(`level=info msg="gRPC API Called" app_id=logged ` + line)
 			until(s.t, "a line like "+want.String(), func() bool { return want.MatchString(own.text()) })
@@ -366,6 +368,34 @@ func TestSDKOnBothSides(t *testing.T) {
 		s.id = "sdk"
 		if answer, body := s.overHTTP("POST", "greet?loud=1", "you"); answer.StatusCode != 200 || body != "hello you" || answer.Header.Get("Content-Type") != "text/plain" {
 			s.t.Errorf("over HTTP: %d %v %s", answer.StatusCode, answer.Header, body)
+		}
+	})
+}
+
+// A call that a policy denies is PermissionDenied where Dapr says so, and inside
+// Internal where Dapr does that.
+func TestAccessDenied(t *testing.T) {
+	engines(t, func(s *scene) {
+		file := filepath.Join(s.t.TempDir(), "config.yaml")
+		if err := os.WriteFile(file, []byte(`apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata:
+  name: guarded
+spec:
+  accessControl:
+    defaultAction: deny
+`), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+		s.mesh.sidecar(s.t, "guarded", "--app-port", s.mesh.apps[0].port(), "--app-protocol", "grpc", "--config", file)
+		_, err := s.dapr().InvokeService(s.plainCtx(), toInvoke("guarded", "m", commonv1.HTTPExtension_POST, "", ""))
+		if got := status.Convert(err); got.Code() != codes.Internal ||
+			!strings.HasPrefix(got.Message(), "failed to invoke, id: guarded, err: rpc error: code = PermissionDenied desc = access control policy has denied access to id: ") {
+			s.t.Errorf("InvokeService: %v", err)
+		}
+		_, err = s.ask(metadata.AppendToOutgoingContext(s.plainCtx(), "dapr-app-id", "guarded"), s.method(echo), "x")
+		if got := status.Convert(err); got.Code() != codes.PermissionDenied || !strings.HasPrefix(got.Message(), "access control policy has denied access to id: ") {
+			s.t.Errorf("a method of its own: %v", err)
 		}
 	})
 }
