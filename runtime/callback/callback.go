@@ -58,19 +58,9 @@ func Stage(o Options) invoke.Stage {
 type overHTTP struct{ next invoke.Handler }
 
 func (h overHTTP) Serve(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
-	if c.RPC == nil {
-		return h.next.Serve(ctx, c)
-	}
-	if e := c.NeedsVerb(); e != nil {
+	if e := c.OverHTTP(); e != nil {
 		return nil, e
 	}
-	fields := make(invoke.Fields, 0, len(c.Fields))
-	for _, f := range c.Fields {
-		if !rpc.IsBinary(f.Name) {
-			fields = append(fields, f)
-		}
-	}
-	c.Fields = fields
 	return h.next.Serve(ctx, c)
 }
 

@@ -177,7 +177,7 @@ func (i *Invoker) send(ctx context.Context, c *Call) (*Answer, error) {
 		if i.external == nil {
 			return nil, invalidTarget(c.Target.Given, "calls that leave the mesh are not carried here")
 		}
-		if e := c.NeedsVerb(); e != nil {
+		if e := c.OverHTTP(); e != nil {
 			return nil, e
 		}
 		a.progress.outside = true

@@ -1,6 +1,10 @@
 package invoke
 
-import "github.com/pillion-dev/pillion/internal/apperr"
+import (
+	"strings"
+
+	"github.com/pillion-dev/pillion/internal/apperr"
+)
 
 // An RPC is what a call of Dapr's InvokeService says that HTTP has no place
 // for.
@@ -14,11 +18,30 @@ type RPC struct {
 // VerbNone is the verb of a call whose caller gave none, which only gRPC's can.
 const VerbNone = "NONE"
 
-// NeedsVerb returns why c cannot be carried out by who speaks HTTP, or nil.
-func (c *Call) NeedsVerb() *apperr.Error {
-	if c.RPC == nil || c.Verb != VerbNone {
+// OverHTTP makes c what a callee that speaks HTTP may get, or returns why it
+// cannot be: InvokeService can leave the verb out, and its metadata can be
+// bytes, which have no place in a header.
+func (c *Call) OverHTTP() *apperr.Error {
+	if c.RPC == nil {
 		return nil
 	}
+	if c.Verb == VerbNone {
+		return c.noVerb()
+	}
+	fields := make(Fields, 0, len(c.Fields))
+	for _, f := range c.Fields {
+		if name := f.Name; len(name) < len(binarySuffix) || !strings.EqualFold(name[len(name)-len(binarySuffix):], binarySuffix) {
+			fields = append(fields, f)
+		}
+	}
+	c.Fields = fields
+	return nil
+}
+
+// binarySuffix ends the names of gRPC's metadata that are bytes.
+const binarySuffix = "-bin"
+
+func (c *Call) noVerb() *apperr.Error {
 	e := &apperr.Error{
 		Reason: apperr.MethodRefused, What: "the call names no HTTP verb, and " + c.Target.name() + " speaks HTTP",
 		Dapr:    "rpc error: code = InvalidArgument desc = invalid HTTP verb",
