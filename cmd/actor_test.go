@@ -179,7 +179,7 @@ func onlyMessage(args []string) int {
 }
 
 func showMessage(req *http.Request) error {
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Timeout: waitLimit}).Do(req)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package lesson_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,7 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "build what the lesson runs:", err)
 		return 1
 	}
+	http.DefaultClient.Timeout = patience // no test waits for longer
 	return m.Run()
 }
 

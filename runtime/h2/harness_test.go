@@ -96,7 +96,7 @@ func h2c(t testing.TB) *http.Client {
 	p.SetUnencryptedHTTP2(true)
 	tr := &http.Transport{Protocols: &p, DisableCompression: true}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr}
+	return &http.Client{Transport: tr, Timeout: patience}
 }
 
 // dial is a Client on addr.

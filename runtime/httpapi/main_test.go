@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"testing"
 )
@@ -13,6 +14,7 @@ var standard bool
 
 // TestMain runs every test with each engine.
 func TestMain(m *testing.M) {
+	http.DefaultClient.Timeout = patience // no test waits for longer
 	flag.Parse()
 	engines := []bool{false, true}
 	for _, name := range []string{"test.fuzz", "test.bench"} { // which compare the engines themselves

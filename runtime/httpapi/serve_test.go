@@ -7,11 +7,11 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/porttest"
 	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
@@ -22,10 +22,7 @@ type ctxT = context.Context
 func TestStoppingLetsOpenRequestsEnd(t *testing.T) {
 	t.Parallel()
 	for _, major := range []int{1, 2} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		ln := porttest.Reserve(t).Listen(t) // nobody else is there when it is closed
 		began, end := make(chan struct{}), make(chan struct{})
 		stop := serveOn(t, httpapi.Config{Drain: patience, Invoke: invoke.HandlerFunc(func(ctx ctxT, c *invoke.Call) (*invoke.Answer, error) {
 			close(began)
@@ -48,14 +45,13 @@ func TestStoppingLetsOpenRequestsEnd(t *testing.T) {
 		within.Receive(t, began)
 		stopped := make(chan struct{})
 		go func() { stop(); close(stopped) }()
-		for { // until new connections are refused
+		within.Until(t, "new connections to be refused", func() bool {
 			c, err := net.Dial("tcp", ln.Addr().String())
-			if err != nil {
-				break
+			if err == nil {
+				_ = c.Close()
 			}
-			_ = c.Close()
-			runtime.Gosched()
-		}
+			return err != nil
+		})
 		close(end)
 		if err := within.Receive(t, got); err != nil {
 			t.Errorf("HTTP/%d: %v", major, err)
@@ -181,7 +177,7 @@ func TestCurlIsServed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, err := exec.CommandContext(t.Context(), curl, append([]string{"-sS", "--max-time", "5"}, args...)...).CombinedOutput()
+			out, err := exec.CommandContext(t.Context(), curl, append([]string{"-sS", "--max-time", "60"}, args...)...).CombinedOutput()
 			if err != nil {
 				t.Fatalf("curl %q: %v: %s", args, err, out)
 			}

@@ -374,7 +374,7 @@ func TestSocketIsOpenedAgainWhenItAloneWasRemoved(t *testing.T) {
 }
 
 func overSocket(path string) *http.Client {
-	return &http.Client{Transport: &http.Transport{
+	return &http.Client{Timeout: within.Patience, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},

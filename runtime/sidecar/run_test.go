@@ -44,6 +44,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	http.DefaultClient.Timeout = patience // no test waits for longer
 	switch os.Getenv(actEnv) {
 	case "":
 		os.Exit(m.Run())

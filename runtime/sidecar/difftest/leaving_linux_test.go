@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	http.DefaultClient.Timeout = patience // no test waits for longer
 	code := m.Run()
 	removeBuilt()
 	os.Exit(code)
