@@ -9,14 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/filewatch"
 )
-
-// patience bounds every wait. It is long because a machine may be busy.
-const patience = time.Minute
 
 // ways are those by which a change is seen.
 var ways = map[string]func(*filewatch.Watcher){
@@ -59,11 +55,8 @@ func run(t *testing.T, w *filewatch.Watcher) {
 func (w *watch) after(what string, do func()) {
 	w.t.Helper()
 	do()
-	select {
-	case <-w.told:
-	case <-time.After(patience):
-		w.t.Fatalf("%s: nothing is told", what)
-	}
+	w.t.Log("waiting to be told of", what)
+	within.Receive(w.t, w.told)
 }
 
 func write(t *testing.T, path, text string) {

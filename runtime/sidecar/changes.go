@@ -21,8 +21,14 @@ func changesOf(old, now *resources) []string {
 		out = append(out, "access control changed")
 	}
 	before.AccessControl, after.AccessControl = config.AccessControl{}, config.AccessControl{}
+	if old.pipeline != nil {
+		if !reflect.DeepEqual(before.HTTPPipeline, after.HTTPPipeline) {
+			out = append(out, "pipeline changed")
+		}
+		before.HTTPPipeline, after.HTTPPipeline = nil, nil
+	}
 	if !reflect.DeepEqual(before, after) {
-		out = append(out, "configuration changed: all but access control counts from the next start")
+		out = append(out, "the rest of the configuration changed, and counts from the next start")
 	}
 	return out
 }

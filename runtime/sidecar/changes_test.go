@@ -43,7 +43,7 @@ func TestAChangeIsWhatIsSaidOtherwise(t *testing.T) {
 	}
 	want := []string{
 		"component c changed", "HTTPEndpoint e changed", "resiliency r changed", "access control changed",
-		"configuration changed: all but access control counts from the next start",
+		"the rest of the configuration changed, and counts from the next start",
 	}
 	if got := changesOf(old, told("a.yaml:1", "y")); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
