@@ -75,6 +75,9 @@ type daprd struct {
 	extra []string // arguments that are no flags: daprd does not look at them
 
 	records *daprlog.Handler
+	// unreadFile is why pillion's own file does not count. Daprd has none, so
+	// that it is no reason not to run.
+	unreadFile error
 }
 
 // errFatal ends the process with status 1; what had to be said is in the log.
@@ -141,11 +144,17 @@ func (d *daprd) config(flags config.Given) (config.Sidecar, config.Home, error) 
 	if err != nil {
 		home = config.Home{} // daprd needs none: the sidecar says what follows
 	}
-	file, err := config.Load(home.ConfigFile())
-	if home.Path == "" || err != nil {
-		file = config.File{}
+	file := config.File{}
+	if home.Path != "" {
+		file, d.unreadFile = config.Load(home.ConfigFile())
 	}
 	cfg, unread := config.ResolveSidecar(flags, d.c.Getenv, file)
+	if unread != nil {
+		alone, err := config.ResolveSidecar(flags, d.c.Getenv, config.File{})
+		if err == nil { // it is the file that is wrong
+			cfg, d.unreadFile, unread = alone, unread, nil
+		}
+	}
 	if dir, err := os.Getwd(); err == nil {
 		cfg.Dir = dir
 	}
@@ -210,6 +219,9 @@ func (d *daprd) noteFlags(flags config.Given) {
 		if flags[f.name] != nil {
 			d.records.Say(slog.LevelWarn, "", "Flag --"+f.name+" has been deprecated, use "+f.instead)
 		}
+	}
+	if d.unreadFile != nil {
+		d.records.Say(slog.LevelWarn, "", "config.yaml does not count", slog.String("cause", d.unreadFile.Error()))
 	}
 	if len(d.extra) > 0 {
 		d.records.Say(slog.LevelWarn, "", "arguments that are no flags are not looked at",

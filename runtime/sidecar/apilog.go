@@ -40,8 +40,12 @@ func (s *sidecar) logsAPI() bool {
 // recordCall writes a door's line into Dapr's log.
 func (s *sidecar) recordCall(c httpapi.APICall) {
 	attrs := []slog.Attr{
-		slog.Int("code", c.Code), slog.Int64("duration", c.Duration.Milliseconds()),
-		slog.String("method", c.Method), slog.Int64("size", c.Size),
+		slog.Int("code", c.Code), slog.Int64("duration", c.Duration.Milliseconds()), slog.String("method", c.Method),
+	}
+	scope, message := scopeGRPCLog, "gRPC API Called"
+	if !c.GRPC {
+		scope, message = scopeHTTPLog, "HTTP API Called"
+		attrs = append(attrs, slog.Int64("size", c.Size))
 	}
 	if c.Target != "" {
 		attrs = append(attrs, slog.String("target", c.Target))
@@ -49,14 +53,14 @@ func (s *sidecar) recordCall(c httpapi.APICall) {
 	if c.UserAgent != "" {
 		attrs = append(attrs, slog.String("useragent", c.UserAgent))
 	}
-	s.calls.Say(slog.LevelInfo, scopeAPILog, "HTTP API Called", attrs...)
+	s.calls.Say(slog.LevelInfo, scope, message, attrs...)
 }
 
 // sayCall says what is known of a call beside what Dapr says. The attributes
 // come in the order of their names.
 func (s *sidecar) sayCall(message string, attrs ...slog.Attr) {
 	if s.env.Records != nil {
-		s.calls.Say(slog.LevelInfo, scopeAPILog, message, attrs...)
+		s.calls.Say(slog.LevelInfo, scopeHTTPLog, message, attrs...)
 		return
 	}
 	var text strings.Builder

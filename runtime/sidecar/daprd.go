@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,11 +24,13 @@ import (
 
 // The scopes of Dapr's log that lines of ours stand in.
 const (
-	scopeSecurity = "dapr.runtime.security"
-	scopeHTTP     = "dapr.runtime.http"
-	scopeGRPC     = "dapr.runtime.grpc.api"
-	scopeInternal = "dapr.runtime.grpc.internal"
-	scopeAPILog   = "dapr.runtime.http-info"
+	scopeSecurity  = "dapr.runtime.security"
+	scopeHTTP      = "dapr.runtime.http"
+	scopeGRPC      = "dapr.runtime.grpc.api"
+	scopeInternal  = "dapr.runtime.grpc.internal"
+	scopeProcessor = "dapr.runtime.processor"
+	scopeHTTPLog   = "dapr.runtime.http-info"
+	scopeGRPCLog   = "dapr.runtime.grpc.api-info"
 )
 
 const (
@@ -95,15 +98,19 @@ func (s *sidecar) daprdEnviron() []string {
 	if !s.cfg.Profile.DaprLogs {
 		return nil
 	}
+	internal := s.cfg.MeshPort
+	if internal == 0 {
+		internal = s.stablePort()
+	}
 	return []string{
 		"APP_ID=" + s.cfg.AppID,
 		"APP_PORT=" + port(s.cfg.AppPort),
 		"HOST_ADDRESS=" + hostAddr(s.cfg.HostIP).String(),
-		"DAPR_PORT=" + port(listenPort(s.meshLn)),
-		"DAPR_HTTP_PORT=" + port(s.http.port),
-		"DAPR_GRPC_PORT=" + port(s.grpc.port),
+		"DAPR_PORT=" + port(internal),
+		"DAPR_HTTP_PORT=" + port(s.cfg.HTTPPort),
+		"DAPR_GRPC_PORT=" + port(s.cfg.GRPCPort),
 		"DAPR_METRICS_PORT=" + port(s.cfg.MetricsPort),
-		"DAPR_PROFILE_PORT=" + port(s.pprof.port),
+		"DAPR_PROFILE_PORT=" + port(cmp.Or(s.cfg.ProfilePort, defaultProfilePort)),
 	}
 }
 
@@ -115,6 +122,11 @@ func (s *sidecar) sayListening() {
 	s.logf("app id: " + s.cfg.AppID)
 	s.logf("Initialized name resolution to " + strings.Join(announcing(s.cfg.Discovery), ", "))
 	s.logf("Loading components…")
+	for _, c := range s.resources.current().Components {
+		if c.Unusable == "" {
+			s.records.Say(slog.LevelInfo, scopeProcessor, "Component loaded: "+c.Name+" ("+c.Type+"/"+cmp.Or(c.Version, "v1")+")")
+		}
+	}
 	s.logf("Waiting for all outstanding components to be processed…")
 	s.logf("All outstanding components processed")
 	s.logf("Loading endpoints…")

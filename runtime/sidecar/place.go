@@ -2,10 +2,13 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/rundir"
@@ -67,11 +70,22 @@ func (s *sidecar) prepare(ctx context.Context) error {
 		}
 	}
 	var err error
-	if s.place, err = openPlace(ctx, s.env.Home, lookupIn(s.env.Environ), s.log); err != nil {
+	s.place, err = openPlace(ctx, s.env.Home, lookupIn(s.env.Environ), s.log)
+	if err != nil && s.needsNoHome() && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+		// As in a container whose files are read-only.
+		s.say(Notice{Kind: Warning, Text: "nothing is kept in " + s.env.Home.Path, Cause: reasonOf(err)})
+		s.env.Home = config.Home{}
+		s.place, err = openPassing(lookupIn(s.env.Environ), s.log)
+	}
+	if err != nil {
 		return err
 	}
 	return s.checkTwins()
 }
+
+// needsNoHome reports whether the sidecar can do without an identity that
+// others know.
+func (s *sidecar) needsNoHome() bool { return s.cfg.Profile.DaprLogs && !s.cfg.EnableMTLS }
 
 // checkTwins looks for instances of the same app ID that are something else:
 // another folder or another command. Nobody chose a derived ID, so it may not

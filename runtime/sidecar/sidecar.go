@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -98,6 +99,7 @@ func Run(ctx context.Context, cfg config.Sidecar, env Env) (exit int, err error)
 		cfg: withDefaults(cfg), env: env, began: time.Now(), requests: make(chan bool, 4),
 		opened: make(chan struct{}), ward: ward{shut: make(chan struct{})},
 	}
+	s.env.Environ = append(slices.Clone(env.Environ), s.daprdEnviron()...)
 	s.openLog()
 	defer s.release(ctx)
 	for _, step := range []func(context.Context) error{

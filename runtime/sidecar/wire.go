@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/pillion-dev/pillion/discovery"
@@ -54,7 +53,6 @@ func (s *sidecar) bind(ctx context.Context) error {
 	if err := s.bindMetrics(ctx); err != nil {
 		return err
 	}
-	s.env.Environ = append(slices.Clone(s.env.Environ), s.daprdEnviron()...)
 	if s.cfg.AppPortAuto {
 		if err := s.chooseAppPort(ctx); err != nil {
 			return err
