@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/porttest"
 	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/external"
 	"github.com/pillion-dev/pillion/runtime/invoke"
@@ -191,12 +192,7 @@ func TestAPostIsNeverRepeated(t *testing.T) {
 
 func TestErrorsNameHopHostAndCause(t *testing.T) {
 	t.Parallel()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone := closed.Addr().String()
-	_ = closed.Close()
+	gone := porttest.Reserve(t).Addr()
 	answering := func(said string) string {
 		base, _ := wire(t, func(int, string) string { return said })
 		return base

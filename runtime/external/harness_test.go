@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -133,6 +134,10 @@ func wire(t *testing.T, answer func(n int, head string) string) (base string, he
 				defer func() { _ = conn.Close() }()
 				read := bufio.NewReader(conn)
 				for head := readHead(read); head != ""; head = readHead(read) {
+					// Who answers before has the client's writing fail.
+					if _, err := io.CopyN(io.Discard, read, lengthIn(head)); err != nil {
+						return
+					}
 					seen <- head
 					said := answer(int(n.Add(1))-1, head)
 					if _, err := io.WriteString(conn, said); err != nil || said == "" {
@@ -148,6 +153,14 @@ func wire(t *testing.T, answer func(n int, head string) string) (base string, he
 		all.Wait()
 	})
 	return "http://" + ln.Addr().String(), seen
+}
+
+// lengthIn is the length of the body that a head announces.
+func lengthIn(head string) int64 {
+	_, rest, _ := strings.Cut(head, "\r\nContent-Length: ")
+	digits, _, _ := strings.Cut(rest, "\r\n")
+	n, _ := strconv.ParseInt(digits, 10, 64)
+	return n
 }
 
 func readHead(r *bufio.Reader) string {
