@@ -18,9 +18,9 @@ func apiPath(target string) string {
 	if strings.Contains(rest, "//") || strings.Contains(rest, "/.") || strings.HasSuffix(rest, "/") {
 		rest = path.Clean("/" + rest)[1:]
 	}
-	_, behind, _ := strings.Cut(rest, "/")
+	version, behind, _ := strings.Cut(rest, "/")
 	group, _, _ := strings.Cut(behind, "/")
-	if !apiGroups[group] {
+	if !strings.HasPrefix(version, versionPrefix) || !apiGroups[group] {
 		return ""
 	}
 	return rest
