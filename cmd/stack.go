@@ -99,6 +99,11 @@ func planStack(c *ui.Console, cmd *cobra.Command, path string, args []string) (s
 			Hint: "say it in " + file.Title,
 		})
 	}
+	for _, name := range []string{"runtime-path", "log-as-json"} {
+		if flags[name] != nil {
+			file.NoEffect = append(file.NoEffect, "--"+name)
+		}
+	}
 	if len(file.NoEffect) > 0 {
 		c.Err.Say(ui.NoMark, noEffectText(file.NoEffect))
 	}

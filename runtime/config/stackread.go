@@ -15,8 +15,13 @@ import (
 	"github.com/pillion-dev/pillion/internal/apperr"
 )
 
-// maxAlias bounds how deep aliases may lead.
-const maxAlias = 32
+const (
+	// maxAlias bounds how deep aliases may lead.
+	maxAlias = 32
+	// maxMerged bounds the entries that << brings in: a few lines can multiply to
+	// millions.
+	maxMerged = 10_000
+)
 
 // A stackReader takes a run file in. It goes on after a mistake, so that all
 // are known at the end.
@@ -27,6 +32,7 @@ type stackReader struct {
 	errs  []error
 
 	anchors map[string]ast.Node
+	merged  int // entries that << brought in so far
 	common  saidKeys
 	apps    []saidApp
 }
@@ -341,10 +347,7 @@ func (r *stackReader) mappingWithin(node ast.Node, depth int) ([]mapEntry, bool)
 	names := map[string]bool{}
 	for _, v := range values {
 		if _, merge := v.Key.(*ast.MergeKeyNode); merge && depth > 0 {
-			for _, from := range r.mergedFrom(v.Value) {
-				entries, _ := r.mappingWithin(from, depth-1)
-				merged = append(merged, entries...)
-			}
+			merged = append(merged, r.merge(v, depth)...)
 			continue
 		}
 		name := v.Key.GetToken().Value
@@ -358,6 +361,27 @@ func (r *stackReader) mappingWithin(node ast.Node, depth int) ([]mapEntry, bool)
 		}
 	}
 	return own, true
+}
+
+// merge are the entries that << brings in.
+func (r *stackReader) merge(v *ast.MappingValueNode, depth int) []mapEntry {
+	var merged []mapEntry
+	for _, from := range r.mergedFrom(v.Value) {
+		if r.merged++; r.merged > maxMerged {
+			if r.merged == maxMerged+1 {
+				r.fail(v.Key, "", "more than %d mappings and entries are merged", maxMerged)
+			}
+			break
+		}
+		entries, ok := r.mappingWithin(from, depth-1)
+		if !ok {
+			r.fail(v.Value, "", "<< wants a mapping, or a list of them")
+			break
+		}
+		r.merged += len(entries)
+		merged = append(merged, entries...)
+	}
+	return merged
 }
 
 // mergedFrom are the mappings behind <<.
