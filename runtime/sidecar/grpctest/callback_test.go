@@ -67,7 +67,11 @@ func (s *scene) overHTTP(verb, target, body string, pairs ...string) (*http.Resp
 	for i := 0; i < len(pairs); i += 2 {
 		req.Header.Add(pairs[i], pairs[i+1])
 	}
-	answer, err := http.DefaultTransport.RoundTrip(req)
+	// A body that is asked for comes once the door wants it: one that was refused
+	// would break the connection, which may cost the answer.
+	transport := &http.Transport{ExpectContinueTimeout: patience}
+	defer transport.CloseIdleConnections()
+	answer, err := transport.RoundTrip(req)
 	if err != nil {
 		s.t.Fatal(err)
 	}

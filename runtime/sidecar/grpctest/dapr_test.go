@@ -256,7 +256,7 @@ func TestSizesOfMessages(t *testing.T) {
 		if answer, body := s.overHTTP("POST", name, large); answer.StatusCode != 200 || body != large {
 			s.t.Errorf("%d, %d bytes", answer.StatusCode, len(body))
 		}
-		if answer, body := s.overHTTP("POST", name, strings.Repeat("x", 4<<20+1)); answer.StatusCode != 500 || !strings.Contains(body, "stream too large") {
+		if answer, body := s.overHTTP("POST", name, strings.Repeat("x", 4<<20+1), "Expect", "100-continue"); answer.StatusCode != 500 || !strings.Contains(body, "stream too large") {
 			s.t.Errorf("%d %s", answer.StatusCode, body)
 		}
 	})
