@@ -7,6 +7,7 @@ import (
 	"time"
 
 	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -33,7 +34,7 @@ func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 		if s.cfg.Served != nil {
 			s.cfg.Served(Served{
 				Method: info.FullMethod, Code: uint32(status.Code(err)),
-				Received: sizeOf(request), Sent: sizeOf(out), Took: time.Since(began),
+				Received: sizeOf(request), Sent: sizeOf(out), Took: time.Since(began), Reason: reasonOf(err),
 			})
 		}
 	}()
@@ -51,7 +52,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServ
 		s.note(stream.Context(), info.FullMethod, "", err, began)
 		if s.cfg.Served != nil {
 			s.cfg.Served(Served{
-				Method: info.FullMethod, Code: uint32(status.Code(err)), Received: -1, Sent: -1, Took: time.Since(began),
+				Method: info.FullMethod, Code: uint32(status.Code(err)), Received: -1, Sent: -1, Took: time.Since(began), Reason: reasonOf(err),
 			})
 		}
 	}()
@@ -73,6 +74,19 @@ func sizeOf(message any) int64 {
 		return int64(proto.Size(m))
 	}
 	return 0
+}
+
+// reasonOf is the reason in an error's details.
+func reasonOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			return info.GetReason()
+		}
+	}
+	return ""
 }
 
 func targetOf(request any) string {

@@ -77,6 +77,8 @@ type Served struct {
 	// for a stream's.
 	Received, Sent int64
 	Took           time.Duration
+	// Reason is the one in the details of an error; "" if it has none.
+	Reason string
 }
 
 // A Server is the service. It is an http.Handler for the requests whose path is

@@ -169,6 +169,7 @@ func (f fast) carry(ctx context.Context, x *h1.Exchange) (relayed bool) {
 // fail answers with e; a client that is gone cannot be told.
 func (f fast) fail(x *h1.Exchange, id string, granted invoke.Fields, e *apperr.Error) {
 	reply := traced(render(false, id, e), &x.Call)
+	f.failed(reply.Body)
 	reply.Fields = append(granted, reply.Fields...)
 	_ = x.Reply(reply)
 }

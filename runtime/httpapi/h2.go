@@ -238,7 +238,9 @@ func (f *fastH2) carry(ctx context.Context, x *h2Exchange) (relayed bool) {
 	grpc, id := x.asked.isGRPC(), x.call.Target.Given
 	answer, err := f.cfg.Invoke.Serve(ctx, &x.call)
 	if err != nil {
-		x.reply(granted, traced(render(grpc, id, apperr.From(err)), &x.call))
+		reply := traced(render(grpc, id, apperr.From(err)), &x.call)
+		f.failed(reply.Body)
+		x.reply(granted, reply)
 		return false
 	}
 	if len(granted) > 0 {

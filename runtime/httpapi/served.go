@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
 	"net"
 	"net/http"
 	"strings"
@@ -36,6 +37,18 @@ func traced(r h1.Reply, c *invoke.Call) h1.Reply {
 		r.Fields.Add(fieldTrace, c.Trace)
 	}
 	return r
+}
+
+// failed tells which error an answer of the door's own is about. body is all of
+// it.
+func (s *Server) failed(body []byte) {
+	if s.cfg.Failed == nil {
+		return
+	}
+	if rest, found := bytes.CutPrefix(body, []byte(`{"errorCode":"`)); found {
+		code, _, _ := bytes.Cut(rest, []byte(`"`))
+		s.cfg.Failed(string(code))
+	}
 }
 
 // A watched writer tells what is answered, and who may add to it.
@@ -89,6 +102,9 @@ func (w *watched) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (w *watched) Write(p []byte) (int, error) {
 	if w.code == 0 {
 		w.WriteHeader(http.StatusOK)
+	}
+	if w.size == 0 && w.Header().Get(invoke.FieldError) != "" {
+		w.d.failed(p)
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.size += int64(n)

@@ -90,6 +90,9 @@ type Config struct {
 	// Served gets each request at the door once it is over, refused ones
 	// included, from many goroutines. Nil: nobody counts.
 	Served func(Served)
+	// Failed gets the errorCode of each answer that the door makes of an error.
+	// Nil: nobody counts them.
+	Failed func(code string)
 	// Own is asked before the head of an answer is written that the door gives
 	// by itself: its own routes and what it refuses. It may add to the answer's
 	// fields, and done is called when the answer is over. began is when the
@@ -304,7 +307,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // answer is the order in which a request is looked at.
 func (d *door) answer(w http.ResponseWriter, r *http.Request) {
 	a := askOf(r)
-	if d.cfg.Served != nil || d.cfg.Own != nil {
+	if d.cfg.Served != nil || d.cfg.Own != nil || d.cfg.Failed != nil {
 		watched := newWatched(d, w, r)
 		w = watched
 		defer watched.end(a.isGRPC())

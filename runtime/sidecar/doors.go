@@ -21,7 +21,7 @@ func (s *sidecar) openDoors() {
 		APIs: s.resources.current().Configuration.API, Pipeline: s.pipeline(),
 		NotReady: s.notReady, Metadata: s.metadata,
 		Standard: s.standard(), MaxHead: int(s.cfg.ReadBuffer), MaxBody: s.cfg.MaxBody, MaxCallBody: max(s.cfg.MaxBody, 0),
-		Shutdown: s.ask, APILog: s.doorLog(), Own: s.ownTrace(), Served: s.served(), Drain: s.doorDrain(), Logger: s.log,
+		Shutdown: s.ask, APILog: s.doorLog(), Own: s.ownTrace(), Served: s.served(), Failed: s.countFailed(), Drain: s.doorDrain(), Logger: s.log,
 	})
 }
 

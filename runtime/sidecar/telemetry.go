@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
@@ -184,6 +185,14 @@ func (s *sidecar) served() func(httpapi.Served) {
 	return s.countServed
 }
 
+// countFailed counts errors by their code, where the Configuration wants it.
+func (s *sidecar) countFailed() func(string) {
+	if !s.metrics.RecordsErrorCodes() {
+		return nil
+	}
+	return s.metrics.ErrorCode
+}
+
 // grpcServed counts the methods of Dapr's own service, where there are metrics.
 func (s *sidecar) grpcServed() func(grpcapi.Served) {
 	if s.metrics == nil {
@@ -193,7 +202,15 @@ func (s *sidecar) grpcServed() func(grpcapi.Served) {
 		s.metrics.GRPCServer(telemetry.RPC{
 			Method: one.Method, Code: int(one.Code), Sent: one.Received, Received: one.Sent, Took: one.Took,
 		})
+		if isDaprs(one.Reason) {
+			s.metrics.ErrorCode(one.Reason)
+		}
 	}
+}
+
+// isDaprs reports whether a reason is one of Dapr's error codes.
+func isDaprs(reason string) bool {
+	return strings.HasPrefix(reason, "DAPR_") || strings.HasPrefix(reason, "ERR_")
 }
 
 // closeTracer delivers the last spans. It may be called twice.

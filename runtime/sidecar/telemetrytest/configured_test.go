@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
+
 	"github.com/pillion-dev/pillion/internal/porttest"
 	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/config"
@@ -135,5 +137,33 @@ func TestTheConfigurationSaysHowToCount(t *testing.T) {
 	h := got.of("dapr_http_server_latency", "app_id", "lean", "method", "", "path", "/orders/{id}", "status", "404").GetHistogram()
 	if len(h.GetBucket()) != 3 {
 		t.Errorf("the buckets are %v", h.GetBucket())
+	}
+}
+
+func TestErrorsAreCountedByTheirCode(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []string{"fast", "standard"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			m, port := newMachine(t), metricsPort(t)
+			s := m.run(config.Sidecar{
+				AppID: "clumsy", Engine: engine, Metrics: true, MetricsPort: port,
+				ConfigFiles: configuration(t, "  metrics:\n    recordErrorCodes: true\n"),
+			})
+			ask(t, "GET", "http://"+s.door+"/v1.0/invoke/nobody/method/x", "")
+			ask(t, "GET", "http://"+s.door+"/not/an/api", "")
+			ask(t, "POST", "http://"+s.door+"/v1.0/publish/pubsub/topic", "{}")
+			client := runtimev1.NewDaprClient(dialGRPC(t, s.grpc))
+			if _, err := client.PublishEvent(within.Context(t), &runtimev1.PublishEventRequest{PubsubName: "p", Topic: "t"}); err == nil {
+				t.Error("published")
+			}
+			within.Until(t, "the errors to be counted", func() bool {
+				got := scraped(t, port)
+				return got.count("dapr_error_code_total", "app_id", "clumsy", "error_code", "ERR_DIRECT_INVOKE", "category", "service-invocation") == 2 &&
+					got.count("dapr_error_code_total", "app_id", "clumsy", "error_code", "ERR_PUBSUB_NOT_FOUND", "category", "pubsub") == 1 &&
+					got.count("dapr_error_code_total", "app_id", "clumsy", "error_code", "DAPR_PUBSUB_NOT_FOUND", "category", "pubsub") == 1 &&
+					got.count("dapr_grpc_io_server_completed_rpcs", "app_id", "clumsy", "grpc_server_method", "/dapr.proto.runtime.v1.Dapr/PublishEvent", "grpc_server_status", "InvalidArgument") == 1
+			})
+		})
 	}
 }
