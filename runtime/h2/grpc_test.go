@@ -110,9 +110,7 @@ func TestOurClientAndGRPCsServer(t *testing.T) {
 	}
 	// It leaves in two steps, and says which requests it has taken.
 	go srv.GracefulStop()
-	for cl.Usable() {
-		time.Sleep(time.Millisecond)
-	}
+	within.Until(t, "the client to know", func() bool { return !cl.Usable() })
 	if err := cl.Reserve(t.Context()); !h2.Evidence(err).NotWritten {
 		t.Errorf("Reserve: %v", err)
 	}
@@ -129,7 +127,8 @@ func TestGRPCsClientGivesUpOnItsOwnTime(t *testing.T) {
 		<-ctx.Done()
 		ended <- callctx.Cause(ctx)
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	// Ample for the request to get there.
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if _, err := grpcClient(t, st.addr).Check(ctx, &healthpb.HealthCheckRequest{}); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("%v", err)

@@ -259,7 +259,7 @@ func TestADeadlineEndsACallOnBothSides(t *testing.T) {
 		close(ended)
 		return nil, context.Cause(ctx)
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	c := get()
 	c.Timing = &invoke.Timing{}

@@ -59,7 +59,7 @@ func TestDeadlineEndsTheCallAtBothEnds(t *testing.T) {
 			ended <- struct{}{}
 			return status.FromContextError(stream.Context().Err()).Err()
 		})
-		ctx, cancel := context.WithTimeout(s.ctx(), 200*time.Millisecond)
+		ctx, cancel := context.WithTimeout(s.ctx(), 2*time.Second)
 		defer cancel()
 		if _, err := s.ask(ctx, name, ""); status.Code(err) != codes.DeadlineExceeded {
 			s.t.Errorf("error = %v", err)
