@@ -21,7 +21,7 @@ import (
 // forAll are the flags that are said of every app of a run file. Those that
 // `dapr run` has it ignores beside -f, and so do we.
 var forAll = []string{
-	"namespace", "discovery", "peer", "lan", "resolve-timeout", "hold", "start-hold", "grace",
+	"namespace", "discovery", "peer", "lan", "resolve-timeout", "hold", "start-hold", "grace", "state",
 	"allowed-origins", "allowed-hosts", "allow-other-users",
 }
 

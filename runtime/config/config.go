@@ -156,6 +156,10 @@ type Sidecar struct {
 	ResourcesPaths []string
 	ConfigFiles    []string
 
+	// StateFile is where the built-in state store keeps its items. Empty: in the
+	// home, where the profile reads that.
+	StateFile string
+
 	// RunFile is the run file the app is of, absolute; RunName is the name it
 	// gives itself. Empty: none.
 	RunFile string

@@ -54,6 +54,7 @@ var settings = []setting{
 	{flag: "discovery", key: "discovery", set: texts(func(c *Sidecar) *[]string { return &c.Discovery })},
 	{flag: "peer", key: "peers", set: texts(func(c *Sidecar) *[]string { return &c.Peers })},
 	{flag: "resolve-timeout", key: "resolveTimeout", set: duration(func(c *Sidecar) *time.Duration { return &c.ResolveTimeout })},
+	{flag: "state", key: "state", set: text(func(c *Sidecar) *string { return &c.StateFile })},
 	{flag: "hold", key: "hold", set: duration(func(c *Sidecar) *time.Duration { return &c.Hold })},
 	{flag: "start-hold", key: "startHold", set: duration(func(c *Sidecar) *time.Duration { return &c.StartHold })},
 	{flag: "grace", key: "grace", set: duration(func(c *Sidecar) *time.Duration { return &c.Grace })},

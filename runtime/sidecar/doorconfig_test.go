@@ -47,7 +47,8 @@ spec:
 	}
 	_, text, _ := get(t, door, "/v1.0/metadata")
 	for _, want := range []string{
-		`"components":[{"name":"alias","type":"middleware.http.routeralias","version":"v1"}]`,
+		`"components":[{"name":"alias","type":"middleware.http.routeralias","version":"v1"},` +
+			`{"name":"statestore","type":"state.sqlite","version":"v1","capabilities":["ETAG","TRANSACTIONAL","TTL","ACTOR"]}]`,
 		`"channelAddress":"127.0.0.1","health":{"healthCheckPath":"/healthz","healthProbeInterval":"5s","healthProbeTimeout":"500ms","healthThreshold":3}}`,
 	} {
 		if !strings.Contains(text, want) {

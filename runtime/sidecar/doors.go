@@ -15,7 +15,7 @@ import (
 // openDoors builds what answers at the doors.
 func (s *sidecar) openDoors() {
 	s.doors = httpapi.New(httpapi.Config{
-		Invoke: s.net.invoker, GRPC: grpcDoor(s.service), Self: s.workload.ID(),
+		Invoke: s.net.invoker, GRPC: grpcDoor(s.service), State: s.state, Self: s.workload.ID(),
 		AllowedOrigins: s.cfg.AllowedOrigins, AllowedHosts: s.allowedHosts(),
 		AllowOtherUsers: s.cfg.AllowOtherUsers || !s.cfg.Profile.OwnUserDoors, APIToken: s.cfg.APIToken,
 		APIs: s.resources.current().Configuration.API, Pipeline: s.pipeline(),

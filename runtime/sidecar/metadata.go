@@ -35,9 +35,10 @@ func (s *sidecar) metadata() httpapi.Metadata {
 
 // loaded are the components that are in use, in the order of their names.
 func (s *sidecar) loaded(told *resources) []httpapi.Component {
-	var out []httpapi.Component
+	stores := s.storesToTell()
+	out := slices.Collect(maps.Values(stores))
 	for _, c := range told.Components {
-		if c.Unusable == "" {
+		if _, isStore := stores[c.Name]; c.Unusable == "" && !isStore {
 			out = append(out, httpapi.Component{Name: c.Name, Type: c.Type, Version: c.Version})
 		}
 	}

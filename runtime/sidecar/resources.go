@@ -172,7 +172,7 @@ func (s *sidecar) findResources() (*resources, error) {
 	for _, doubt := range doubts {
 		r.doubt(doubt)
 	}
-	errs = append(errs, err, r.judgeComponents(s.cfg.Profile.StrictComponents), r.judgePipelines())
+	errs = append(errs, err, r.judgeComponents(s.cfg.Profile.StrictComponents), r.judgeStores(), r.judgePipelines())
 	return r, errors.Join(errs...)
 }
 

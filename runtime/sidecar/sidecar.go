@@ -26,6 +26,7 @@ import (
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/instance"
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/state"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 	"github.com/pillion-dev/pillion/runtime/telemetry"
 	"github.com/pillion-dev/pillion/tls/mtls"
@@ -148,6 +149,7 @@ type sidecar struct {
 	doors   *httpapi.Server
 	ward    ward
 	service *grpcapi.Server
+	state   *state.Block
 	process *supervisor.Process // nil without a command
 
 	ready  atomic.Bool   // the app could be called at least once
@@ -246,6 +248,7 @@ func (s *sidecar) release(ctx context.Context) {
 	if s.service != nil {
 		s.service.Close()
 	}
+	s.closeState(ctx)
 	s.pprof.close()
 	s.public.close()
 	s.scrapes.close()
@@ -281,20 +284,20 @@ func (s *sidecar) say(n Notice) {
 func (s *sidecar) publish() {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
-	state := s.app.State()
+	now := s.app.State()
 	if s.stopped.Load() {
-		state = discovery.Draining
+		now = discovery.Draining
 	}
-	s.server.SetState(state)
+	s.server.SetState(now)
 	port := s.app.Port()
 	err := s.registration.Update(func(e *rundir.Entry) {
-		e.State, e.AppPort = string(state), port
+		e.State, e.AppPort = string(now), port
 	})
 	if err != nil {
 		s.log.Warn("entry not written", "err", err)
 	}
 	s.net.announce(s.registration.Entry())
 	if s.env.Watch.State != nil {
-		s.env.Watch.State(state)
+		s.env.Watch.State(now)
 	}
 }

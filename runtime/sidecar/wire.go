@@ -208,7 +208,10 @@ func (s *sidecar) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.service = s.newGRPC(s.net.invoker, nil, s.resources.current().Configuration.API) //nolint:contextcheck // a stream has its own
+	if err := s.openState(ctx); err != nil {
+		return err
+	}
+	s.service = s.newGRPC(s.net.invoker, s.state, s.resources.current().Configuration.API) //nolint:contextcheck // a stream has its own
 	s.followEndpoints(s.net.hosts)
 	s.openDoors()
 	return nil

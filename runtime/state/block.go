@@ -3,9 +3,8 @@ package state
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"maps"
+	"log/slog"
 	"slices"
 	"sync"
 )
@@ -48,6 +47,8 @@ type Config struct {
 	App, Namespace string
 	// Around wraps every operation. Nil: nothing does.
 	Around Around
+	// Logger is told of stores that could not be closed. Nil: nobody is.
+	Logger *slog.Logger
 }
 
 // A Block is the state building block of one sidecar: its stores by name, and
@@ -58,6 +59,8 @@ type Block struct {
 
 	mu     sync.RWMutex // guards what follows
 	stores map[string]*mounted
+
+	leaving sync.WaitGroup // stores that are no longer in stores, until they are closed
 }
 
 // mounted is a store in use.
@@ -72,48 +75,56 @@ func New(cfg Config) *Block {
 	if cfg.Around == nil {
 		cfg.Around = func(ctx context.Context, _ Call, do func(context.Context) error) error { return do(ctx) }
 	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	return &Block{cfg: cfg}
 }
 
 // Mount adds a store, or puts it in the place of the one of its name: calls
-// under way finish on that, and it is closed once they have. If the component is
-// refused, its store is closed and nothing has changed.
+// under way finish on that, and it is closed once they have, which is not waited
+// for. If the component is refused, nothing has changed, and its store is not
+// closed.
 func (b *Block) Mount(c Component) error {
 	prefix, err := keyPrefix(c, b.cfg)
 	if err != nil {
-		return errors.Join(err, c.Store.Close())
+		return err
 	}
 	b.mu.Lock()
-	old := b.stores[c.Name]
-	stores := maps.Clone(b.stores)
-	if stores == nil {
-		stores = map[string]*mounted{}
+	defer b.mu.Unlock()
+	if b.stores == nil {
+		b.stores = map[string]*mounted{}
 	}
-	stores[c.Name] = &mounted{Component: c, prefix: prefix}
-	b.stores = stores
-	b.mu.Unlock()
-	return old.retire()
+	b.retire(b.stores[c.Name])
+	b.stores[c.Name] = &mounted{Component: c, prefix: prefix}
+	return nil
 }
 
-// Unmount takes a store away: calls under way finish, then it is closed. A name
-// that is not there is no failure.
-func (b *Block) Unmount(name string) error {
+// Unmount takes a store away: calls under way finish, then it is closed, which
+// is not waited for. A name that is not there is no failure.
+func (b *Block) Unmount(name string) {
 	b.mu.Lock()
-	old := b.stores[name]
-	stores := maps.Clone(b.stores)
-	delete(stores, name)
-	b.stores = stores
-	b.mu.Unlock()
-	return old.retire()
+	defer b.mu.Unlock()
+	b.retire(b.stores[name])
+	delete(b.stores, name)
 }
 
-// Close takes every store away.
-func (b *Block) Close() error {
-	var errs []error
+// Close takes every store away, and waits until they are closed, or ctx ends.
+func (b *Block) Close(ctx context.Context) error {
 	for _, c := range b.Stores() {
-		errs = append(errs, b.Unmount(c.Name))
+		b.Unmount(c.Name)
 	}
-	return errors.Join(errs...)
+	closed := make(chan struct{})
+	go func() {
+		b.leaving.Wait()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("state stores are still in use: %w", context.Cause(ctx))
+	}
 }
 
 // Stores are the stores, by name.
@@ -145,14 +156,16 @@ func (b *Block) use(name string) (*mounted, error) {
 	}
 }
 
-// retire closes a store that is no longer in the block, once nobody uses it.
-func (m *mounted) retire() error {
+// retire closes a store that leaves the block, once nobody uses it. b.mu is held,
+// so that nobody begins to.
+func (b *Block) retire(m *mounted) {
 	if m == nil {
-		return nil
+		return
 	}
-	m.calls.Wait()
-	if err := m.Store.Close(); err != nil {
-		return fmt.Errorf("close state store %s: %w", m.Name, err)
-	}
-	return nil
+	b.leaving.Go(func() {
+		m.calls.Wait()
+		if err := m.Store.Close(); err != nil {
+			b.cfg.Logger.Warn("state store not closed", "store", m.Name, "err", err)
+		}
+	})
 }

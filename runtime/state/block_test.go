@@ -29,7 +29,7 @@ func newBlock(t *testing.T, cfg state.Config, components ...state.Component) *st
 		}
 	}
 	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
+		if err := b.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
@@ -359,14 +359,8 @@ func TestACallFinishesOnTheStoreItBeganWith(t *testing.T) {
 		read <- string(item.Value)
 	}()
 	within.Receive(t, old.began)
-	replaced := make(chan error, 1)
-	go func() { replaced <- b.Mount(state.Component{Name: "s", Type: "new", Store: memory.New(nil)}) }()
-	for b.Stores()[0].Type != "new" { // the new one is used from here on
-		select {
-		case <-t.Context().Done():
-			t.Fatal("not replaced")
-		default:
-		}
+	if err := b.Mount(state.Component{Name: "s", Type: "new", Store: memory.New(nil)}); err != nil {
+		t.Fatal(err)
 	}
 	if item, err := b.Get(t.Context(), "s", state.Get{Key: "a"}); err != nil || item.Exists() {
 		t.Errorf("a later call = %q, %v, want nothing: it is the new store's", item.Value, err)
@@ -380,9 +374,24 @@ func TestACallFinishesOnTheStoreItBeganWith(t *testing.T) {
 	if got := within.Receive(t, read); got != "old" {
 		t.Errorf("the call under way read %q, want old", got)
 	}
-	if err := within.Receive(t, replaced); err != nil {
-		t.Error(err)
+	within.Receive(t, old.closed)
+}
+
+func TestCloseDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	old := slow{memory.New(nil), make(chan struct{}), make(chan struct{}), make(chan struct{})}
+	b := newBlock(t, state.Config{}, state.Component{Name: "s", Store: old})
+	go func() { _, _ = b.Get(context.WithoutCancel(t.Context()), "s", state.Get{Key: "a"}) }()
+	within.Receive(t, old.began)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.Close(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Close with a call under way = %v", err)
 	}
+	if err := b.Save(t.Context(), "s", nil); err == nil {
+		t.Error("a later call finds the store")
+	}
+	close(old.goOn)
 	within.Receive(t, old.closed)
 }
 
@@ -396,9 +405,7 @@ func TestStoresAreTold(t *testing.T) {
 	if diff := cmp.Diff(want, b.Stores()); diff != "" {
 		t.Errorf("Stores (-want +got)\n%s", diff)
 	}
-	if err := b.Unmount("a"); err != nil {
-		t.Fatal(err)
-	}
+	b.Unmount("a")
 	if got := b.Stores(); len(got) != 1 || got[0].Name != "b" {
 		t.Errorf("Stores without a = %v", got)
 	}

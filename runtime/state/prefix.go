@@ -21,8 +21,8 @@ const (
 // case.
 func keyPrefix(c Component, cfg Config) (string, error) {
 	strategy := strings.ToLower(c.KeyPrefix)
-	if err := legal(strategy); err != nil {
-		return "", fmt.Errorf("state store %s: keyPrefix: %w", c.Name, err)
+	if err := CheckPrefix(strategy); err != nil {
+		return "", err
 	}
 	prefix := strategy
 	switch strategy {
@@ -47,6 +47,14 @@ func namespaced(cfg Config) string {
 		return cfg.App
 	}
 	return cfg.Namespace + "." + cfg.App
+}
+
+// CheckPrefix says whether a component's keyPrefix can be one.
+func CheckPrefix(given string) error {
+	if err := legal(strings.ToLower(given)); err != nil {
+		return fmt.Errorf("keyPrefix: %w", err)
+	}
+	return nil
 }
 
 func legal(key string) error {

@@ -35,9 +35,6 @@ type Config struct {
 	// DisableWAL keeps the journal that works on network file systems. Readers
 	// and writers wait for each other then.
 	DisableWAL bool
-	// WayOut is what an error about a network file system advises. Default:
-	// the component's metadata.
-	WayOut string
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 }
@@ -78,9 +75,6 @@ func (c Config) withDefaults() Config {
 	if c.Busy == 0 {
 		c.Busy = defaultBusy
 	}
-	if c.WayOut == "" {
-		c.WayOut = `set "disableWAL" to "true" in the component, or "connectionString" to a file on a local disk`
-	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -95,6 +89,14 @@ func isIdentifier(name string) bool {
 		}
 	}
 	return name != ""
+}
+
+// FilePath is the connection string of a file, whatever is in its name.
+func FilePath(file string) string {
+	if !strings.Contains(file, "?") && !strings.HasPrefix(file, "file:") {
+		return file
+	}
+	return "file:" + (&url.URL{Path: file}).EscapedPath()
 }
 
 // A dsn is a connection string, taken apart.

@@ -23,6 +23,9 @@ const (
 	pages = 512
 	// idle is how long a connection is kept that nobody uses.
 	idle = 5 * time.Minute
+	// wayOut is what to do about a file on a network file system.
+	wayOut = `keep it on a local disk (--state for the built-in store, "connectionString" for a component), ` +
+		`or set "disableWAL" to "true" in a component`
 	// again is the wait before a file is opened again that others are opening.
 	again = 5 * time.Millisecond
 )
@@ -63,8 +66,7 @@ func (s *Store) prepareFile(d dsn) error {
 	}
 	if !s.cfg.DisableWAL {
 		if kind, isNetwork := s.network(filepath.Dir(d.path)); isNetwork {
-			return fmt.Errorf("it is on a network file system (%s), where several processes cannot share it safely: %s",
-				kind, s.cfg.WayOut)
+			return fmt.Errorf("it is on a network file system (%s), where several processes cannot share it safely: %s", kind, wayOut)
 		}
 	}
 	// Only made, never opened, if it is there: closing a second descriptor would

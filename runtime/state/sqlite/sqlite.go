@@ -85,6 +85,15 @@ func (s *Store) current() (*file, error) {
 	return s.file, nil
 }
 
+// Ping reports whether the file can be used; it opens it.
+func (s *Store) Ping(ctx context.Context) error {
+	_, _, end, err := s.begin(ctx)
+	if err == nil {
+		end()
+	}
+	return err
+}
+
 // Get returns the item under r.Key.
 func (s *Store) Get(ctx context.Context, r state.Get) (state.Item, error) {
 	f, ctx, end, err := s.begin(ctx)

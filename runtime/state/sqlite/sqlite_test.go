@@ -32,6 +32,9 @@ func open(t *testing.T, cfg sqlite.Config) *sqlite.Store {
 	return s
 }
 
+// fileName has what a connection string would take for something else.
+var fileName = map[rune]string{'/': "my state?mode=ro.db", '\\': "my state.db"}[os.PathSeparator]
+
 func TestStore(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]sqlite.Config{
@@ -46,8 +49,7 @@ func TestStore(t *testing.T) {
 			statetest.Run(t, func(t *testing.T) statetest.Harness {
 				cfg := cfg
 				if cfg.Path == "" {
-					cfg.Path = filepath.Join(t.TempDir(), "my state?.db")
-					cfg.Path = "file:" + strings.NewReplacer(" ", "%20", "?", "%3F").Replace(cfg.Path)
+					cfg.Path = sqlite.FilePath(filepath.Join(t.TempDir(), fileName))
 				}
 				var moved atomic.Int64
 				began := time.Now()
@@ -115,10 +117,11 @@ func TestANetworkFileSystemIsRefusedWithAWayOut(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "state.db")
 	nfs := func(string) (string, bool) { return "NFS", true }
-	s := open(t, sqlite.Config{Path: path, WayOut: "start with --state /tmp/state.db"})
+	s := open(t, sqlite.Config{Path: path})
 	sqlite.SetNetwork(s, nfs)
 	_, err := s.Get(t.Context(), state.Get{Key: "a"})
-	want := "sqlite " + path + ": it is on a network file system (NFS), where several processes cannot share it safely: start with --state /tmp/state.db"
+	want := "sqlite " + path + ": it is on a network file system (NFS), where several processes cannot share it safely: " +
+		`keep it on a local disk (--state for the built-in store, "connectionString" for a component), or set "disableWAL" to "true" in a component`
 	if err == nil || err.Error() != want {
 		t.Errorf("Get = %v, want %s", err, want)
 	}
