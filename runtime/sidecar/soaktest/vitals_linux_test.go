@@ -121,9 +121,8 @@ func (p *process) rest(t *testing.T) vitals {
 	return last
 }
 
-// returns waits until the process has no more than before, and is what it has
-// then.
-func (p *process) returns(t *testing.T, before vitals) vitals {
+// returns waits until the process has no more than before.
+func (p *process) returns(t *testing.T, before vitals) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(lookEvery) {
 		v := p.look(t)
@@ -131,11 +130,11 @@ func (p *process) returns(t *testing.T, before vitals) vitals {
 			v.threads > before.threads+moreThreads || v.heap > before.heap+moreHeap ||
 			v.resident > before.resident+moreResident && !raced(p)
 		if !excess {
-			return v
+			return
 		}
 		if time.Now().After(deadline) {
 			t.Errorf("%s has %v; before the load it had %v\n%s", p.id, v, before, p.profile(t, "goroutine?debug=1"))
-			return v
+			return
 		}
 	}
 }
