@@ -24,6 +24,7 @@ const actorLimit = 3 * time.Minute
 // certain order. It listens on the ports of its arguments, or on none.
 //
 //	/hold/{file}             answers when the file exists
+//	/exists/{file}           200 if the file exists, 503 otherwise
 //	/env/{name}              a variable of its environment
 //	/dapr/config             what a sidecar asks at its start; it says so
 //	/call/{app}/{method...}  calls another app through its sidecar
@@ -120,6 +121,11 @@ func (a *actor) handler() http.Handler {
 	mux.HandleFunc("/dapr/config", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Println(a.name, "was asked:", r.Method, r.URL.Path, "for", r.Header.Get("Dapr-App-Id"))
 		say(w, `{"entities":["Cart"]}`)
+	})
+	mux.HandleFunc("/exists/{file}", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := os.Stat(r.PathValue("file")); err != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
 	})
 	mux.HandleFunc("/env/{name}", func(w http.ResponseWriter, r *http.Request) {
 		say(w, "%s", os.Getenv(r.PathValue("name")))

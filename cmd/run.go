@@ -62,6 +62,7 @@ func addRunFlags(cmd *cobra.Command, runFile *string) {
 	app.setting("app-channel-address", "", "<host> the host it listens on [127.0.0.1]")
 	app.setting("app-max-concurrency", "", "<n> calls it gets at once, at most [no bound]")
 	app.text(runFile, "run-file", "f", "<file> several apps: dapr.yaml, its folder, or -")
+	addHealthFlags(app)
 	app.setting("grace", "", "<time> how long it may take to stop [10s]")
 	side := group(cmd, "Sidecar")
 	side.setting("dapr-http-port", "H", "<port> of the HTTP API [3500 or a free one]")
@@ -91,6 +92,15 @@ func addRunFlags(cmd *cobra.Command, runFile *string) {
 	addDaprFlags(cmd)
 }
 
+// addHealthFlags adds those of the app's health.
+func addHealthFlags(app flagGroup) {
+	app.toggle("enable-app-health-check", "ask it whether it is well")
+	app.setting("app-health-check-path", "", "<path> to ask at [/healthz]")
+	app.setting("app-health-probe-interval", "", "<seconds> between two questions [5]")
+	app.setting("app-health-probe-timeout", "", "<ms> to answer [500]")
+	app.setting("app-health-threshold", "", "<n> failures that make it unhealthy [3]")
+}
+
 // addDaprFlags adds the flags of `dapr run` that scripts may give: old forms of
 // others, and those without a meaning here.
 func addDaprFlags(cmd *cobra.Command) {
@@ -105,17 +115,13 @@ func addDaprFlags(cmd *cobra.Command) {
 	for _, f := range []struct{ name, short string }{
 		{"dapr-listen-addresses", ""},
 		{"unix-domain-socket", "u"},
-		{"app-health-check-path", ""},
-		{"app-health-probe-interval", ""},
-		{"app-health-probe-timeout", ""},
-		{"app-health-threshold", ""},
 		{"placement-host-address", ""},
 		{"scheduler-host-address", ""},
 		{"runtime-path", ""},
 	} {
 		none.texts(new([]string), f.name, f.short, "<value> taken from dapr run, no effect here")
 	}
-	for _, name := range []string{"enable-app-health-check", "log-as-json"} {
+	for _, name := range []string{"log-as-json"} {
 		none.on(new(bool), name, "", "taken from dapr run, no effect here")
 	}
 	none.on(new(bool), "kubernetes", "k", "taken from dapr run, no effect here")

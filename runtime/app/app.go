@@ -49,6 +49,8 @@ type Config struct {
 	Processes func() []string
 	// Standard leaves HTTP/2 to the Go library, the reference for our own.
 	Standard bool
+	// Health is how it is asked whether it is well.
+	Health Health
 	// Events gets what happens, in order, from one goroutine of Run. May be
 	// nil.
 	Events func(Event)
@@ -89,7 +91,9 @@ type App struct {
 	links  linkage
 	crew   *crew
 	events *events
-	open   atomic.Int64 // calls until their answer's body has ended
+	well   atomic.Bool   // it said so when it was last asked
+	sick   chan struct{} // wakes who asks
+	open   atomic.Int64  // calls until their answer's body has ended
 }
 
 var _ invoke.Handler = (*App)(nil)
@@ -103,6 +107,7 @@ func New(cfg Config) *App {
 		slots:  &slots{max: cfg.MaxConcurrency},
 		place:  newPlace(cfg),
 		crew:   new(crew),
+		sick:   make(chan struct{}, 1),
 		events: newEvents(cfg.Events),
 	}
 	a.gate = newGate(cfg, a.stateChanged)

@@ -7,7 +7,7 @@ import (
 )
 
 // An Event is something that a person or the rest of the sidecar should hear:
-// StateChanged, Detected, WrongPort, Candidates or NoPort.
+// StateChanged, Detected, WrongPort, Candidates, NoPort, Healthy or Unhealthy.
 type Event interface{ event() }
 
 // StateChanged says what State returns from now on.

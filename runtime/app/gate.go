@@ -25,6 +25,7 @@ const (
 	undecided               // it has several
 	mistaken                // it listens, but not where we were told
 	exited                  // its process has ended
+	unwell                  // its port is open, and it does not say that it is well
 )
 
 // states are the phases as other instances see them. An app whose calls are
@@ -32,7 +33,7 @@ const (
 var states = [...]discovery.State{
 	starting: discovery.Starting, ready: discovery.Ready, closed: discovery.Restarting,
 	restarting: discovery.Restarting, client: discovery.Ready, undecided: discovery.Starting,
-	mistaken: discovery.Starting, exited: discovery.Draining,
+	mistaken: discovery.Starting, exited: discovery.Draining, unwell: discovery.Unhealthy,
 }
 
 // errHoldOver says that a call waited as long as it may.

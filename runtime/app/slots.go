@@ -63,6 +63,16 @@ func (s *slots) acquire(ctx context.Context, queued func()) error {
 	return callctx.Cause(ctx)
 }
 
+// force takes a slot, though there may be none left.
+func (s *slots) force() {
+	if s.max <= 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used++
+}
+
 // release gives the slot to who waits longest.
 func (s *slots) release() {
 	if s.max <= 0 {
@@ -71,7 +81,7 @@ func (s *slots) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next := s.waiting.Front()
-	if next == nil {
+	if next == nil || s.used > s.max {
 		s.used--
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -53,8 +54,11 @@ func (a *App) Run(ctx context.Context) error {
 			a.events.run(done)
 		}
 	}()
+	var asking sync.WaitGroup
+	asking.Go(func() { a.watchHealth(ctx) })
 	w := &watch{app: a, seen: make(map[uint16]*candidate)}
 	w.run(ctx)
+	asking.Wait()
 	a.pool.close()
 	a.links.close()
 	if !a.crew.end(crewLeaves) {
@@ -117,7 +121,7 @@ func (w *watch) look(ctx context.Context) time.Duration {
 		w.phase = p
 	}
 	switch p {
-	case ready:
+	case ready, unwell:
 		// A call that finds the port closed rings. Between calls nobody needs
 		// to know, and an app's log shows every connection.
 		return w.rest()
@@ -144,7 +148,7 @@ func (w *watch) detects() bool { return w.app.cfg.Command && w.app.cfg.Sockets !
 
 // pause is how long to wait before the next look.
 func (w *watch) pause() time.Duration {
-	if p, _ := w.app.gate.now(); p == ready {
+	if p, _ := w.app.gate.now(); p == ready || p == unwell {
 		return w.rest()
 	}
 	if w.app.cfg.Port == 0 && !w.detects() {
@@ -240,8 +244,13 @@ func (w *watch) becomeReady(at *spot) bool {
 	a.pool.forget()
 	a.links.forget()
 	w.said = nil
-	w.phase = ready
-	return a.gate.move(p, ready, nil)
+	opens, deny := a.opens()
+	w.phase = opens
+	moved := a.gate.move(p, opens, deny)
+	if opens == unwell {
+		ring(a.sick)
+	}
+	return moved
 }
 
 // checkWrong says after a while that the app listens elsewhere, and answers

@@ -29,6 +29,7 @@ const (
 	scopeGRPC      = "dapr.runtime.grpc.api"
 	scopeInternal  = "dapr.runtime.grpc.internal"
 	scopeProcessor = "dapr.runtime.processor"
+	scopeHealth    = "dapr.apphealth"
 	scopeHTTPLog   = "dapr.runtime.http-info"
 	scopeGRPCLog   = "dapr.runtime.grpc.api-info"
 )
@@ -203,13 +204,22 @@ func (s *sidecar) initialise(ctx context.Context) error {
 		if n := s.cfg.AppMaxConcurrency; n > 0 {
 			s.logf("app max concurrency set to " + strconv.Itoa(n))
 		}
-		if protocol != "grpc" && protocol != "grpcs" {
+		if s.cfg.AppHealth.Check {
+			s.records.Say(slog.LevelInfo, scopeHealth, "App health probes starting")
+		} else {
 			s.askConfiguration(ctx)
 		}
 	}
 	if ctx.Err() == nil {
 		s.initialised.Store(true)
 		s.logf("dapr initialized. Status: Running. Init Elapsed " + strconv.Itoa(int(time.Since(s.began).Milliseconds())) + "ms")
+	}
+	if s.cfg.AppPort != 0 && s.cfg.AppHealth.Check {
+		select {
+		case <-s.answers:
+			s.askConfiguration(ctx)
+		case <-ctx.Done():
+		}
 	}
 	<-ctx.Done()
 	return nil
@@ -235,6 +245,9 @@ func (s *sidecar) awaitApp(ctx context.Context) bool {
 // askConfiguration asks the app for its configuration of actors, as daprd does
 // once. There are no actors here, but apps may wait for the question.
 func (s *sidecar) askConfiguration(ctx context.Context) {
+	if s.speaksGRPC() {
+		return // those are not asked
+	}
 	if slices.ContainsFunc(s.cfg.DisableInitEndpoints, func(name string) bool { return strings.EqualFold(name, config.InitConfig) }) {
 		s.records.Say(slog.LevelWarn, "", "Skipping programmatic dapr configuration loading (see 'disable-init-endpoints' flag/annotation)")
 		return

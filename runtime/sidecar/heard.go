@@ -21,10 +21,9 @@ func (s *sidecar) heard(event app.Event) {
 	switch e := event.(type) {
 	case app.StateChanged:
 		s.publish()
-		if e.State == discovery.Ready && s.ready.CompareAndSwap(false, true) {
-			close(s.opened)
-			s.sayReady()
-		}
+		s.heardState(e.State)
+	case app.Healthy, app.Unhealthy:
+		s.heardHealth(e)
 	case app.Detected:
 		s.log.Debug("app port found", "port", e.Port)
 	case app.WrongPort:
@@ -45,6 +44,21 @@ func (s *sidecar) heard(event app.Event) {
 		})
 	case app.NoPort:
 		s.sayNoPort(e)
+	}
+}
+
+// heardState begins what waits for the app's port to be open, and for its being
+// ready, for the first time.
+func (s *sidecar) heardState(state discovery.State) {
+	if state != discovery.Ready && state != discovery.Unhealthy {
+		return
+	}
+	if s.reached.CompareAndSwap(false, true) {
+		close(s.opened)
+	}
+	if state == discovery.Ready && s.ready.CompareAndSwap(false, true) {
+		close(s.answers)
+		s.sayReady()
 	}
 }
 

@@ -98,7 +98,7 @@ type End struct {
 func Run(ctx context.Context, cfg config.Sidecar, env Env) (exit int, err error) {
 	s := &sidecar{
 		cfg: withDefaults(cfg), env: env, began: time.Now(), requests: make(chan bool, 4),
-		opened: make(chan struct{}), ward: ward{shut: make(chan struct{})},
+		opened: make(chan struct{}), answers: make(chan struct{}), ward: ward{shut: make(chan struct{})},
 	}
 	s.env.Environ = append(slices.Clone(env.Environ), s.daprdEnviron()...)
 	s.openLog()
@@ -152,8 +152,11 @@ type sidecar struct {
 	state   *state.Block
 	process *supervisor.Process // nil without a command
 
-	ready  atomic.Bool   // the app could be called at least once
-	opened chan struct{} // closed by the first time, where daprd's lines are said
+	ready   atomic.Bool // the app could be called at least once
+	reached atomic.Bool // its port was open at least once
+	// opened is closed when its port has been open, and answers when it could be
+	// called, for the first time.
+	opened, answers chan struct{}
 	// initialised is set once everything is there that daprd waits for.
 	initialised atomic.Bool
 	puzzled     atomic.Bool  // a warning said why it cannot be called

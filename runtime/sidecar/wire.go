@@ -185,7 +185,7 @@ func (s *sidecar) wire(ctx context.Context) error {
 		Name: s.cfg.AppID, Protocol: s.cfg.AppProtocol, Address: s.cfg.AppChannelAddress, Port: s.cfg.AppPort,
 		Command: len(s.cfg.Command) > 0, MaxConcurrency: s.cfg.AppMaxConcurrency,
 		Hold: app.HoldLimits{Wait: s.cfg.Hold}, StartHold: s.cfg.StartHold, Token: s.cfg.AppToken,
-		Sockets: s.sockets, Processes: s.processes, Events: s.heard, Standard: s.standard(), Logger: s.log,
+		Sockets: s.sockets, Processes: s.processes, Health: s.health(), Events: s.heard, Standard: s.standard(), Logger: s.log,
 	})
 	rules, err := s.rules()
 	if err != nil {
