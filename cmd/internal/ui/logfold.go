@@ -32,6 +32,9 @@ type folder struct {
 // that is longer than a row; each closes the colours it opened, and the next
 // opens them again.
 func foldLog(text string, width int) []string {
+	if len(text) <= width && isPlain(text) { // as most lines are
+		return []string{strings.TrimRight(text, " ")}
+	}
 	f := &folder{width: width}
 	state := -1
 	for text != "" {
@@ -57,6 +60,16 @@ func foldLog(text string, width int) []string {
 	f.endWord()
 	f.endRow()
 	return f.rows
+}
+
+// isPlain reports whether each byte of text is a column.
+func isPlain(text string) bool {
+	for _, c := range []byte(text) {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // colourCode is the colour code text begins with, or "".

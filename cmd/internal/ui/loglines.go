@@ -57,6 +57,7 @@ type LogView struct {
 	out   *bufio.Writer
 	hues  map[string]lipgloss.Style
 	width int // of the names
+	leads map[string]lead
 
 	last  time.Time // of what is above
 	open  string    // whose row has not ended
@@ -95,8 +96,30 @@ func (v *LogView) meet(names ...string) {
 	v.measure()
 }
 
+// A lead is what stands in front of an app's rows: of the first one, and of
+// those it is folded into.
+type lead struct{ first, next string }
+
+// lead dresses a name once: it stands in front of every row.
+func (v *LogView) lead(who string) lead {
+	if l, known := v.leads[who]; known {
+		return l
+	}
+	hue, bar := v.hues[who], v.theme.Text("│")
+	l := lead{
+		first: hue.Render(Pad(v.theme.CutMiddle(who, v.width), v.width) + " " + bar),
+		next:  strings.Repeat(" ", v.width+1) + hue.Render(bar),
+	}
+	if v.theme.Width < stacked {
+		l = lead{hue.Render(bar), hue.Render(bar)}
+	}
+	v.leads[who] = l
+	return l
+}
+
 // measure finds the room for the names.
 func (v *LogView) measure() {
+	v.leads = map[string]lead{}
 	most := max(4, v.theme.Width/4)
 	v.width = 0
 	for name := range maps.Keys(v.hues) {
@@ -157,17 +180,14 @@ func (v *LogView) single(r LogRow) error {
 // gutter shows a row beside its app's name.
 func (v *LogView) gutter(r LogRow) error {
 	v.meet(r.Who)
-	hue := v.hues[r.Who]
 	stamp := v.stamp(r.Time)
-	bar := v.theme.Text("│")
-	name := hue.Render(Pad(v.theme.CutMiddle(r.Who, v.width), v.width) + " " + bar)
-	blank := strings.Repeat(" ", v.width+1) + hue.Render(bar)
-	room := v.theme.Width - Cells(stamp) - v.width - 3
+	side := v.lead(r.Who)
+	room := v.theme.Width - Cells(stamp) - v.width - gutterWidth
 	if v.theme.Width < stacked {
-		if err := v.write(stamp, hue.Render(r.Who), "\n"); err != nil {
+		if err := v.write(stamp, v.hues[r.Who].Render(r.Who), "\n"); err != nil {
 			return err
 		}
-		stamp, name, blank, room = "", hue.Render(bar), hue.Render(bar), v.theme.Width-2
+		stamp, room = "", v.theme.Width-2
 	}
 	var rows []string
 	if r.whole() {
@@ -178,16 +198,14 @@ func (v *LogView) gutter(r LogRow) error {
 		rows = foldLog(v.text(r), max(1, room))
 	}
 	for i, row := range rows {
-		lead := name
+		front := stamp + side.first
 		if i > 0 {
-			lead = strings.Repeat(" ", Cells(stamp)) + blank
-		} else {
-			lead = stamp + lead
+			front = strings.Repeat(" ", Cells(stamp)) + side.next
 		}
 		if row != "" {
 			row = " " + row
 		}
-		if err := v.write(lead, row, "\n"); err != nil {
+		if err := v.write(front, row, "\n"); err != nil {
 			return err
 		}
 	}
