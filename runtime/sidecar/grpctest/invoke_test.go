@@ -265,3 +265,30 @@ func detail(t *testing.T, err error, reason apperr.Reason) {
 	}
 	t.Errorf("no %s in the details of %v: %v", reason, err, status.Convert(err).Details())
 }
+
+// An app may call itself, and hosts outside the mesh, by InvokeService too.
+func TestInvokeServiceOfOneselfAndOfHosts(t *testing.T) {
+	engines(t, func(s *scene) {
+		host := s.mesh.apps[3].ln.Addr().String() // shop's, without its sidecar
+		s.conn = dial(s.t, s.mesh.shop.grpc)
+		for what, id := range map[string]string{"itself": s.mesh.shop.id, "a host": "http://" + host} {
+			got, head := s.mustTell(s.plainCtx("x-one", "1", "x-raw-bin", "\x00"), toInvoke(id, "a/b", commonv1.HTTPExtension_PUT, "q=1", "hello"))
+			if got.Verb != "PUT" || got.Target != "/a/b?q=1" || got.Body != "hello" || got.Length != 5 ||
+				got.Header.Get("X-One") != "1" || got.Header.Get("X-Raw-Bin") != "" || !slices.Equal(head["dapr-http-status"], []string{"200"}) {
+				s.t.Errorf("%s got %+v, %v", what, got, head)
+			}
+			_, err := s.dapr().InvokeService(s.plainCtx(), toInvoke(id, "m", commonv1.HTTPExtension_NONE, "", ""))
+			if got := status.Convert(err); got.Code() != codes.Internal || !strings.Contains(got.Message(), "invalid HTTP verb") {
+				s.t.Errorf("%s without a verb: %v", what, err)
+			}
+		}
+		s.conn = dial(s.t, s.mesh.orders.grpc)
+		name := s.onInvoke(func(_ grpc.ServerStream, in *commonv1.InvokeRequest) (*commonv1.InvokeResponse, error) {
+			return &commonv1.InvokeResponse{Data: in.GetData()}, status.Error(codes.Aborted, "no")
+		})
+		_, err := s.dapr().InvokeService(s.plainCtx(), toInvoke(s.mesh.orders.id, name, commonv1.HTTPExtension_NONE, "", "x"))
+		if got := status.Convert(err); got.Code() != codes.Aborted || got.Message() != "no" {
+			s.t.Errorf("a gRPC app of itself: %v", err)
+		}
+	})
+}
