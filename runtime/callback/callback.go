@@ -102,9 +102,6 @@ func (h *callback) request(c *invoke.Call) ([]byte, error) {
 	r := rpc.Request{Extended: true, Verb: c.Verb, ContentType: c.Fields.Get("content-type")}
 	if c.RPC != nil {
 		r.Extended, r.TypeURL = c.RPC.Extended, c.RPC.TypeURL
-		if r.TypeURL != "" && r.ContentType == rpc.ProtobufType {
-			r.ContentType = "" // the door said it, for apps that speak HTTP
-		}
 	}
 	path, query, _ := strings.Cut(c.Path, "?")
 	r.Query = query

@@ -76,11 +76,7 @@ func (s *Server) call(ctx context.Context, in *runtimev1.InvokeServiceRequest) (
 		c.Host = host[0]
 	}
 	c.Fields = fieldsOf(md)
-	kind := message.GetContentType()
-	if c.RPC.TypeURL != "" {
-		kind = rpc.ProtobufType
-	}
-	if kind != "" {
+	if kind := message.GetContentType(); kind != "" {
 		c.Fields.Add("Content-Type", kind)
 	}
 	if data := message.GetData().GetValue(); len(data) > 0 {

@@ -19,8 +19,9 @@ type RPC struct {
 const VerbNone = "NONE"
 
 // OverHTTP makes c what a callee that speaks HTTP may get, or returns why it
-// cannot be: InvokeService can leave the verb out, and its metadata can be
-// bytes, which have no place in a header.
+// cannot be: InvokeService can leave the verb out, its body can have a type
+// that HTTP calls by another name, and its metadata can be bytes, which have no
+// place in a header.
 func (c *Call) OverHTTP() *apperr.Error {
 	if c.RPC == nil {
 		return nil
@@ -33,6 +34,9 @@ func (c *Call) OverHTTP() *apperr.Error {
 		if name := f.Name; len(name) < len(binarySuffix) || !strings.EqualFold(name[len(name)-len(binarySuffix):], binarySuffix) {
 			fields = append(fields, f)
 		}
+	}
+	if c.RPC.TypeURL != "" {
+		fields.Set("Content-Type", "application/x-protobuf")
 	}
 	c.Fields = fields
 	return nil

@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// ProtobufType is the content type of a body that is a message of a known type.
-const ProtobufType = "application/x-protobuf"
+// protobufType is the content type of a body that is a message of a known type.
+const protobufType = "application/x-protobuf"
 
 // A Request is Dapr's common.v1.InvokeRequest.
 type Request struct {
@@ -54,7 +54,7 @@ func (r *Response) Unmarshal(message []byte) error {
 	}
 	r.Data, r.ContentType = m.GetData().GetValue(), m.GetContentType()
 	if m.GetData().GetTypeUrl() != "" {
-		r.ContentType = ProtobufType
+		r.ContentType = protobufType
 	}
 	return nil
 }

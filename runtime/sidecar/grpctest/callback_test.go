@@ -183,7 +183,7 @@ func TestInvokeServiceOfAGRPCApp(t *testing.T) {
 		}
 		for what, sent := range map[string]*commonv1.InvokeRequest{
 			"bytes":   {Method: name, Data: &anypb.Any{Value: []byte("\x00x")}, ContentType: "text/plain"},
-			"a type":  {Method: name, Data: typed},
+			"a type":  {Method: name, Data: typed, ContentType: "application/own"},
 			"verb":    {Method: name, Data: &anypb.Any{}, HttpExtension: &commonv1.HTTPExtension{Verb: commonv1.HTTPExtension_PATCH, Querystring: "a=b"}},
 			"no verb": {Method: name, Data: &anypb.Any{}, HttpExtension: &commonv1.HTTPExtension{}},
 			"fails":   {Method: name, Data: &anypb.Any{}, ContentType: "fail"},

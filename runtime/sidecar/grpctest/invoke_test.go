@@ -156,6 +156,10 @@ func TestInvokeServiceMapsMetadata(t *testing.T) {
 				s.t.Errorf("the client's %s (-want +got)\n%s", name, diff)
 			}
 		}
+		in.Message.Data.TypeUrl = "type.googleapis.com/any.Type"
+		if got, _ := s.mustTell(ctx, in); got.Header.Get("Content-Type") != "application/x-protobuf" {
+			s.t.Errorf("of a message of a type the app got %+v", got)
+		}
 		if len(head["dapr-date"]) != 1 {
 			s.t.Errorf("head = %v", head)
 		}
