@@ -18,7 +18,6 @@ const nameDapr = "dapr"
 // are not here with what to do in their place, and its spellings of flags.
 func asDapr(c *ui.Console, root *cobra.Command) {
 	root.Use = nameDapr
-	root.SetVersionTemplate(daprVersions())
 	group := flagGroup{root.PersistentFlags(), "Everywhere"}
 	group.on(new(bool), "log-as-json", "", "taken from dapr, no effect here")
 	group.texts(new([]string), "runtime-path", "", "<dir> taken from dapr, no effect here")

@@ -62,7 +62,7 @@ func (b *bench) prepare(ctx context.Context) error {
 	}
 	say("building pillion")
 	b.pillion = filepath.Join(b.work, "pillion")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", b.pillion, ".") //nolint:gosec // our own folder
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", b.pillion, ".") //nolint:gosec // our own folder
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build pillion: %w\n%s", err, out)
