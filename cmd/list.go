@@ -202,6 +202,7 @@ type listed struct {
 	DaprdLog    *string `json:"daprdLogPath"`
 	RunName     *string `json:"runTemplateName"`
 
+	MetricsPort *uint16   `json:"metricsPort"`
 	Instance    string    `json:"instance"`
 	Status      string    `json:"status"`
 	Namespace   string    `json:"namespace"`
@@ -252,6 +253,7 @@ func listedAs(e rundir.Entry, now time.Time) listed {
 	}
 	return listed{
 		AppID: e.App, HTTPPort: known(e.HTTPPort), GRPCPort: known(e.GRPCPort), AppPort: known(e.AppPort),
+		Metrics: e.MetricsPort != 0, MetricsPort: known(e.MetricsPort),
 		Command: shellCommand(e.Command), Age: human.Age(now.Sub(e.Since)),
 		Created: e.Since.Local().Format(daprCreated), DaprdPID: e.PID, CLIPID: e.PID, AppPID: known(e.AppPID),
 		Instance: e.ID, Status: e.State, Namespace: e.Namespace, TrustDomain: e.TrustDomain,

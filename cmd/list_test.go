@@ -50,7 +50,7 @@ func running(t *testing.T, c *ui.Console, entries ...rundir.Entry) []rundir.Entr
 func twoApps() []rundir.Entry {
 	since := time.Now().Add(-12 * time.Minute)
 	return []rundir.Entry{
-		{App: "todo-api", State: "ready", AppPort: 8000, HTTPPort: 3500, GRPCPort: 50001, PID: 4131, Since: since, Command: []string{"go", "run", "."}, Folder: "/src/todo"},
+		{App: "todo-api", State: "ready", AppPort: 8000, HTTPPort: 3500, GRPCPort: 50001, MetricsPort: 9090, PID: 4131, Since: since, Command: []string{"go", "run", "."}, Folder: "/src/todo"},
 		{App: "notify", State: "starting", HTTPPort: 3501, GRPCPort: 50002, PID: 4240, Since: since, Command: []string{"sh", "-c", "a\tb"}, Folder: "/src/notify", Discovery: []string{"local", "mdns"}},
 	}
 }
@@ -85,12 +85,13 @@ func TestListAsDataHasDaprsKeysAndOurs(t *testing.T) {
 	}
 	for key := range strings.FieldsSeq("appId httpPort grpcPort appPort metricsEnabled command age created daprdPid cliPid " +
 		"appPid maxRequestBodySize httpReadBufferSize runTemplatePath appLogPath daprdLogPath runTemplateName " +
-		"instance status namespace trustDomain identity folder home since uptimeMs") {
+		"metricsPort instance status namespace trustDomain identity folder home since uptimeMs") {
 		if _, ok := rows[0][key]; !ok {
 			t.Errorf("the key %s is missing", key)
 		}
 	}
-	if rows[0]["appId"] != "notify" || rows[0]["appPort"] != nil || rows[1]["appPort"] != 8000.0 {
+	if rows[0]["appId"] != "notify" || rows[0]["appPort"] != nil || rows[1]["appPort"] != 8000.0 ||
+		rows[0]["metricsEnabled"] != false || rows[1]["metricsEnabled"] != true || rows[1]["metricsPort"] != 9090.0 {
 		t.Errorf("rows are %v", rows)
 	}
 }

@@ -35,6 +35,8 @@ type Entry struct {
 	Protocol string `json:"appProtocol,omitempty"`
 	HTTPPort uint16 `json:"httpPort,omitempty"`
 	GRPCPort uint16 `json:"grpcPort,omitempty"`
+	// MetricsPort is where its metrics are served; 0 if they are not.
+	MetricsPort uint16 `json:"metricsPort,omitempty"`
 	// Command is the app's command line; empty for a sidecar alone. Folder is
 	// where it runs.
 	Command []string  `json:"command,omitempty"`

@@ -254,6 +254,9 @@ func (a *App) Port() uint16 { return a.place.port() }
 // answer's body has ended.
 func (a *App) Inflight() int { return int(a.open.Load()) }
 
+// Held is how many calls wait for the app to be ready.
+func (a *App) Held() int { return a.gate.held() }
+
 // Stale is how many calls met an HTTP/1.1 connection that the app closed in the
 // moment it was used.
 func (a *App) Stale() int { return int(a.pool.stale.Load()) }

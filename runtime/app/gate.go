@@ -311,6 +311,13 @@ func (g *gate) state() discovery.State {
 	return g.stateLocked()
 }
 
+// held is how many calls wait.
+func (g *gate) held() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.queue)
+}
+
 func (g *gate) stateLocked() discovery.State {
 	if g.draining {
 		return discovery.Draining

@@ -159,7 +159,7 @@ func portTaken(err error, port uint16, flag string, live []rundir.Entry) error {
 		Hint: "leave out " + flag + " to get a free one",
 	}
 	for _, entry := range live {
-		if entry.HTTPPort == port || entry.GRPCPort == port || entry.AppPort == port {
+		if entry.HTTPPort == port || entry.GRPCPort == port || entry.AppPort == port || entry.MetricsPort == port {
 			e.Cause = fmt.Sprintf("%s of %s has had it since %s (pid %d)",
 				entry.App, tilde(entry.Folder), entry.Since.Local().Format("15:04"), entry.PID)
 			e.Run = []string{"pillion", "stop", entry.App}

@@ -67,8 +67,7 @@ func serveBeside(ctx context.Context, ln net.Listener, h http.Handler, what stri
 	return fmt.Errorf("serve %s on %s: %w", what, ln.Addr(), err)
 }
 
-// profiles is what net/http/pprof offers, for names of this machine only: a
-// web page that has its own name lead here must not read them.
+// profiles is what net/http/pprof offers.
 func profiles() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -76,11 +75,17 @@ func profiles() http.Handler {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return forThisMachine(mux, "profiles")
+}
+
+// forThisMachine is h for names of this machine only: a web page that has its
+// own name lead here must not read what it says.
+func forThisMachine(h http.Handler, what string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if host, _, err := net.SplitHostPort(r.Host); err != nil || host != "localhost" && net.ParseIP(host) == nil {
-			http.Error(w, "profiles are for localhost", http.StatusForbidden)
+			http.Error(w, what+" are for localhost", http.StatusForbidden)
 			return
 		}
-		mux.ServeHTTP(w, r)
+		h.ServeHTTP(w, r)
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/lifecycle"
+	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/grpcapi"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
@@ -91,13 +92,24 @@ func (s *sidecar) count(spec config.Metrics) error {
 		return err
 	}
 	s.metrics.CertificateMade("") // without one we would not be here
+	for _, r := range s.readings() {
+		if err := s.metrics.Watch(r); err != nil {
+			return err
+		}
+	}
+	return s.registration.Update(func(e *rundir.Entry) { e.MetricsPort = s.scrapes.port })
+}
+
+// readings are what is counted elsewhere.
+func (s *sidecar) readings() []telemetry.Reading {
+	record := s.record // it outlives the run
 	engine := func(name string, read func(httpapi.Counts) uint64) telemetry.Reading {
 		return telemetry.Reading{
 			Name: "requests_total", Help: "Requests at the doors, by who has read them.", Label: "engine", Value: name,
 			Read: func() float64 { return float64(read(s.doors.Counts())) },
 		}
 	}
-	for _, r := range []telemetry.Reading{
+	return []telemetry.Reading{
 		engine("fast", func(c httpapi.Counts) uint64 { return c.Fast }),
 		engine("http2", func(c httpapi.Counts) uint64 { return c.HTTP2 }),
 		engine("standard", func(c httpapi.Counts) uint64 { return c.Standard }),
@@ -107,23 +119,30 @@ func (s *sidecar) count(spec config.Metrics) error {
 			Read: func() float64 { return float64(s.app.Inflight()) },
 		},
 		{
+			Name: "calls_held", Help: "Calls that wait for the app to be ready.",
+			Read: func() float64 { return float64(s.app.Held()) },
+		},
+		{
+			Name: "log_lines_lost_total", Help: "Lines of the app that could not be kept.",
+			Read: func() float64 { return float64(record.Lost()) },
+		},
+		{
 			Name: "app_stale_connections_total", Help: "Calls that met a connection which the app closed in that moment.",
 			Read: func() float64 { return float64(s.app.Stale()) },
 		},
-	} {
-		if err := s.metrics.Watch(r); err != nil {
-			return err
-		}
 	}
-	return nil
 }
 
 // metricsTasks serve the metrics until the sidecar ends.
 func (s *sidecar) metricsTasks() []lifecycle.Task {
+	var h http.Handler = s.metrics
+	if s.cfg.Profile.LoopbackDoors {
+		h = forThisMachine(h, "metrics")
+	}
 	var tasks []lifecycle.Task
 	for _, ln := range s.scrapes.listeners {
 		tasks = append(tasks, lifecycle.Task{Name: "metrics " + ln.Addr().String(), Run: func(ctx context.Context) error {
-			return serveBeside(ctx, ln, s.metrics, "metrics")
+			return serveBeside(ctx, ln, h, "metrics")
 		}})
 	}
 	return tasks

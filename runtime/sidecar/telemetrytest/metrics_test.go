@@ -171,6 +171,8 @@ func TestCallsAreCountedByDaprsNames(t *testing.T) {
 		{3, "dapr_http_client_sent_bytes", []string{"app_id", "notes", "method", "POST", "path", "/orders", "status", ""}},
 		{2, "dapr_http_client_completed_count", []string{"app_id", "notes", "method", "GET", "path", "/lost", "status", "404"}},
 		{5, "dapr_http_client_received_bytes", []string{"app_id", "notes"}},
+		{0, "pillion_calls_held", []string{"app_id", "notes"}},
+		{0, "pillion_log_lines_lost_total", []string{"app_id", "notes"}},
 	})
 	for name, kind := range map[string]dto.MetricType{
 		"dapr_runtime_service_invocation_req_recv_total": dto.MetricType_COUNTER,
@@ -244,6 +246,22 @@ func TestMetricsAreServedOnlyWhereTheyWereAskedFor(t *testing.T) {
 	s.end()
 	with := m.run(config.Sidecar{AppID: "loud", Metrics: true, MetricsPort: port.Number()})
 	scraped(t, port.Number())
+	if with.entry.MetricsPort != port.Number() || s.entry.MetricsPort != 0 {
+		t.Errorf("their entries say %d and %d", with.entry.MetricsPort, s.entry.MetricsPort)
+	}
+	page, err := http.NewRequestWithContext(within.Context(t), "GET", "http://"+port.Addr(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page.Host = "evil.example"
+	answer, err := http.DefaultClient.Do(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusForbidden {
+		t.Errorf("a page by a name of its own gets %s", answer.Status)
+	}
 	with.end()
 	if c, err := net.Dial("tcp", port.Addr()); err == nil {
 		_ = c.Close()
