@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"runtime/resiliency", "runtime/telemetry", "runtime/apilist"},
 	{"tls/sentry"},
 	{"tls/mtls"},
-	{"runtime/invoke", "runtime/state", "runtime/supervisor", "runtime/instance"},
+	{"runtime/invoke", "runtime/secrets", "runtime/state", "runtime/supervisor", "runtime/instance"},
 	{"runtime/h1", "runtime/h2", "runtime/rpc"},
 	{"runtime/callback", "runtime/mesh", "runtime/app", "runtime/access", "runtime/external"},
 	{"runtime/httpapi", "runtime/grpcapi", "runtime/middleware", "discovery/*", "runtime/state/*", "runtime/kubernetes"},

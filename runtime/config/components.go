@@ -121,7 +121,7 @@ var blocks = []block{
 	{"state.", "calls to it answer ERR_STATE_STORE_NOT_FOUND"},
 	{"pubsub.", "publishing to it answers ERR_PUBSUB_NOT_FOUND, and nothing is delivered"},
 	{"bindings.", "calls to it answer ERR_INVOKE_OUTPUT_BINDING, and nothing is delivered"},
-	{"secretstores.", "its secrets are not there, and calls to it answer as without one"},
+	{"secretstores.", "its secrets are not there, and calls to it answer ERR_SECRET_STORE_NOT_FOUND"},
 	{"configuration.", "calls to it answer ERR_CONFIGURATION_STORE_NOT_CONFIGURED"},
 	{"lock.", "calls to it answer ERR_LOCK_STORE_NOT_CONFIGURED"},
 	{"crypto.", "calls to it answer ERR_CRYPTO_PROVIDERS_NOT_CONFIGURED"},

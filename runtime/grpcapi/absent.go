@@ -23,9 +23,6 @@ func (s *Server) absent() map[string]method {
 
 		"InvokeBinding": binding,
 
-		"GetSecret":     always(daprerr.GRPCFailedPrecondition, "secret store is not configured"),
-		"GetBulkSecret": always(daprerr.GRPCFailedPrecondition, "secret store is not configured"),
-
 		"RegisterActorTimer":             actor,
 		"UnregisterActorTimer":           actor,
 		"RegisterActorReminder":          actor,
@@ -87,10 +84,6 @@ func (s *Server) absent() map[string]method {
 
 // refusal is an error without details.
 func refusal(code uint32, message string) error { return &daprerr.Error{GRPC: code, Message: message} }
-
-func always(code uint32, message string) func(proto.Message) error {
-	return func(proto.Message) error { return refusal(code, message) }
-}
 
 // detailed is an error with an ErrorInfo of the reason.
 func detailed(code uint32, message, reason string, metadata map[string]string) *daprerr.Error {

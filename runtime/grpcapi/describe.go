@@ -43,6 +43,8 @@ func (s *Server) served() map[string]method {
 		"DeleteBulkState":         on(s.deleteBulkState),
 		"ExecuteStateTransaction": on(s.transactState),
 		"QueryStateAlpha1":        on(s.queryState),
+		"GetSecret":               on(s.getSecret),
+		"GetBulkSecret":           on(s.getBulkSecret),
 		"GetMetadata":             on(s.getMetadata),
 		"SetMetadata":             on(s.setMetadata),
 		"Shutdown":                on(s.shutdown),

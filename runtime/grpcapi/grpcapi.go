@@ -18,6 +18,7 @@ import (
 
 	"github.com/pillion-dev/pillion/runtime/apilist"
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/secrets"
 	"github.com/pillion-dev/pillion/runtime/state"
 	"github.com/pillion-dev/pillion/tls/identity"
 )
@@ -33,6 +34,8 @@ type Config struct {
 	Self identity.ID
 	// State are the state stores. Nil: none are configured.
 	State *state.Block
+	// Secrets are the secret stores. Nil: none are configured.
+	Secrets *secrets.Block
 	// Metadata says what the sidecar is, and SetMetadata keeps a value that a
 	// client sets. Required.
 	Metadata    func() Metadata
@@ -98,6 +101,9 @@ func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, log: cfg.Logger, max: cfg.MaxMessage, groups: groups()}
 	if s.cfg.State == nil {
 		s.cfg.State = state.New(state.Config{App: cfg.Self.App(), Namespace: cfg.Self.Namespace()})
+	}
+	if s.cfg.Secrets == nil {
+		s.cfg.Secrets = new(secrets.Block)
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

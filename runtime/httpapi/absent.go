@@ -38,10 +38,6 @@ func noBinding(q *apiRequest) h1.Reply {
 		"error invoking output binding "+name+": "+why)
 }
 
-func noSecretStore(*apiRequest) h1.Reply {
-	return basicError(http.StatusInternalServerError, "ERR_SECRET_STORES_NOT_CONFIGURED", "secret store is not configured")
-}
-
 func noConfigurationStore(*apiRequest) h1.Reply {
 	return basicError(http.StatusInternalServerError, "ERR_CONFIGURATION_STORE_NOT_CONFIGURED", "configuration stores not configured")
 }

@@ -163,6 +163,15 @@ func apiError(e *daprerr.Error) h1.Reply {
 	return reply
 }
 
+// blockError is the answer to a request that a building block could not carry
+// out.
+func blockError(err error) h1.Reply {
+	if e, ok := daprerr.As(err); ok {
+		return apiError(e)
+	}
+	return render(false, "", apperr.From(err)) // blocks have no others
+}
+
 // basicError is one without details.
 func basicError(status int, code, message string) h1.Reply {
 	return apiError(&daprerr.Error{HTTP: status, Code: code, Message: message})

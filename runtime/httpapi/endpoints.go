@@ -33,14 +33,14 @@ var endpoints = []endpoint{
 	{"DELETE", v1, "state/{store}/{key}", "DeleteState", (*apiRequest).deleteState},
 	{"POST PUT", alpha1, "state/{store}/query", "QueryStateAlpha1", (*apiRequest).queryState},
 
+	{"GET", v1, "secrets/{store}/bulk", "GetBulkSecret", (*apiRequest).bulkGetSecret},
+	{"GET", v1, "secrets/{store}/{key}", "GetSecret", (*apiRequest).getSecret},
+
 	{"POST PUT", v1, "publish/bulk/{pubsub}/*", "BulkPublishEvent", noPubSub},
 	{"POST PUT", alpha1, "publish/bulk/{pubsub}/*", "BulkPublishEvent", noPubSub},
 	{"POST PUT", v1, "publish/{pubsub}/*", "PublishEvent", noPubSub},
 
 	{"POST PUT", v1, "bindings/{name}", "InvokeBinding", noBinding},
-
-	{"GET", v1, "secrets/{store}/bulk", "GetBulkSecret", noSecretStore},
-	{"GET", v1, "secrets/{store}/{key}", "GetSecret", noSecretStore},
 
 	{"GET POST PUT DELETE", v1, "actors/{type}/{id}/method/{method}", "InvokeActor/{type}.{id}", noPlacement},
 	{"POST PUT", v1, "actors/{type}/{id}/state", "ExecuteActorStateTransaction", noActorTransaction},

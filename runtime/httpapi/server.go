@@ -18,6 +18,7 @@ import (
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/h1"
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/secrets"
 	"github.com/pillion-dev/pillion/runtime/state"
 	"github.com/pillion-dev/pillion/tls/identity"
 )
@@ -66,6 +67,8 @@ type Config struct {
 	MaxCallBody int64
 	// State is the state building block. Nil: one without stores.
 	State *state.Block
+	// Secrets is the secrets building block. Nil: one without stores.
+	Secrets *secrets.Block
 
 	// Pipeline is what requests pass that are not gRPC, once they are let in and
 	// before it is looked at what they are for: it may change them, and whatever
@@ -154,6 +157,9 @@ func New(cfg Config) *Server {
 	}
 	if s.cfg.State == nil {
 		s.cfg.State = state.New(state.Config{App: cfg.Self.App(), Namespace: cfg.Self.Namespace()})
+	}
+	if s.cfg.Secrets == nil {
+		s.cfg.Secrets = new(secrets.Block)
 	}
 	list := apilist.New(cfg.APIs, apilist.HTTP)
 	s.offers, s.calls = newTable(endpoints, list), list.Offers(invocation)

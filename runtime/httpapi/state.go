@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/pillion-dev/pillion/internal/apperr"
-	"github.com/pillion-dev/pillion/internal/daprerr"
 	"github.com/pillion-dev/pillion/runtime/h1"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/state"
@@ -21,7 +19,7 @@ func (q *apiRequest) getState() h1.Reply {
 	})
 	switch {
 	case err != nil:
-		return stateError(err)
+		return blockError(err)
 	case !item.Exists():
 		return noContent()
 	}
@@ -39,7 +37,7 @@ func (q *apiRequest) deleteState() h1.Reply {
 		Key: q.param("key"), ETag: ifMatch(q.r), Metadata: q.metadata(), Options: options.options(),
 	})
 	if err != nil {
-		return stateError(err)
+		return blockError(err)
 	}
 	return noContent()
 }
@@ -100,7 +98,7 @@ func (q *apiRequest) saveState() h1.Reply {
 		sets[i] = item.set(metadata)
 	}
 	if err := q.cfg.State.Save(q.r.Context(), q.param("store"), sets); err != nil {
-		return stateError(err)
+		return blockError(err)
 	}
 	return noContent()
 }
@@ -109,7 +107,7 @@ func (q *apiRequest) saveState() h1.Reply {
 // store is not there, which counts first.
 func (q *apiRequest) notState(reply h1.Reply) h1.Reply {
 	if err := q.cfg.State.Save(q.r.Context(), q.param("store"), nil); err != nil {
-		return stateError(err)
+		return blockError(err)
 	}
 	return reply
 }
@@ -150,7 +148,7 @@ func (q *apiRequest) bulkGetState() h1.Reply {
 	}
 	items, err := q.cfg.State.BulkGet(q.r.Context(), q.param("store"), state.BulkGet{Keys: asked.Keys, Metadata: metadata})
 	if err != nil {
-		return stateError(err)
+		return blockError(err)
 	}
 	answer := make([]bulkItem, len(items))
 	for i, item := range items {
@@ -176,7 +174,7 @@ func (q *apiRequest) transactState() h1.Reply {
 		steps[i] = state.Step{Operation: o.Operation, Item: o.Request.set(metadata)}
 	}
 	if err := q.cfg.State.Transact(q.r.Context(), q.param("store"), steps); err != nil {
-		return stateError(err)
+		return blockError(err)
 	}
 	return noContent()
 }
@@ -187,15 +185,7 @@ func (q *apiRequest) queryState() h1.Reply {
 		return reply
 	}
 	if err := q.cfg.State.Query(q.r.Context(), q.param("store")); err != nil {
-		return stateError(err)
+		return blockError(err)
 	}
 	return noContent()
-}
-
-// stateError is the answer to a request that the block could not carry out.
-func stateError(err error) h1.Reply {
-	if e, ok := daprerr.As(err); ok {
-		return apiError(e)
-	}
-	return render(false, "", apperr.From(err)) // the block has no others
 }

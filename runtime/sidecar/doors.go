@@ -14,11 +14,12 @@ import (
 
 // openDoors builds what answers at the doors.
 func (s *sidecar) openDoors() {
+	s.followSecrets()
 	s.doors = httpapi.New(httpapi.Config{
 		Invoke: s.net.invoker, GRPC: grpcDoor(s.service), State: s.state, Self: s.workload.ID(),
 		AllowedOrigins: s.cfg.AllowedOrigins, AllowedHosts: s.allowedHosts(),
 		AllowOtherUsers: s.cfg.AllowOtherUsers || !s.cfg.Profile.OwnUserDoors, APIToken: s.cfg.APIToken,
-		APIs: s.resources.current().Configuration.API, Pipeline: s.pipeline(),
+		APIs: s.resources.current().Configuration.API, Pipeline: s.pipeline(), Secrets: &s.secrets,
 		NotReady: s.notReady, Metadata: s.metadata,
 		Standard: s.standard(), MaxHead: int(s.cfg.ReadBuffer), MaxBody: s.cfg.MaxBody, MaxCallBody: max(s.cfg.MaxBody, 0),
 		Shutdown: s.ask, APILog: s.doorLog(), Own: s.ownTrace(), Served: s.served(), Failed: s.countFailed(), Drain: s.doorDrain(), Logger: s.log,
@@ -67,4 +68,12 @@ func (s *sidecar) pipeline() func(http.Handler) http.Handler {
 		s.resources.onChange(build)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*chain.Load()).ServeHTTP(w, r) })
 	}
+}
+
+// followSecrets has the secrets block hold what the resources have from time to
+// time.
+func (s *sidecar) followSecrets() {
+	use := func(_, now *resources) { s.secrets.Use(now.SecretStores, now.Configuration.SecretScopes) }
+	s.resources.onChange(use)
+	use(nil, s.resources.current())
 }

@@ -14,7 +14,7 @@ import (
 // say, which are made around it.
 func (s *sidecar) newGRPC(calls invoke.Handler, store *state.Block, lists config.APILists) *grpcapi.Server {
 	return grpcapi.New(grpcapi.Config{
-		Invoke: calls, Self: s.workload.ID(), State: store,
+		Invoke: calls, Self: s.workload.ID(), State: store, Secrets: &s.secrets,
 		Metadata:    func() grpcapi.Metadata { return grpcMetadata(s.doors.Metadata()) },
 		SetMetadata: func(key, value string) error { return s.doors.SetMetadata(key, value) },
 		Shutdown:    s.ask, SpeaksGRPC: s.speaksGRPC(), MaxMessage: s.maxMessage(),

@@ -26,6 +26,7 @@ import (
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/instance"
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/secrets"
 	"github.com/pillion-dev/pillion/runtime/state"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 	"github.com/pillion-dev/pillion/runtime/telemetry"
@@ -146,6 +147,7 @@ type sidecar struct {
 	net     *network
 	server  meshServer
 	app     *app.App
+	secrets secrets.Block
 	doors   *httpapi.Server
 	ward    ward
 	service *grpcapi.Server
