@@ -22,6 +22,8 @@ const service = "/dapr.proto.runtime.v1.Dapr/"
 // InvokeService is the path of the method that calls apps.
 const InvokeService = service + "InvokeService"
 
+const shutdownMethod = service + "Shutdown"
+
 // unary stands around each method that answers once.
 func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (out any, err error) {
 	if !s.offers(info.FullMethod) {

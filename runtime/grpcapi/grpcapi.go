@@ -41,7 +41,8 @@ type Config struct {
 	Metadata    func() Metadata
 	SetMetadata func(key, value string) error
 	// Shutdown asks the sidecar to stop, at once if now is true. It must not
-	// wait for the end. Nil: it cannot be asked.
+	// wait for the end, and is called once the request for it has been answered.
+	// Nil: it cannot be asked.
 	Shutdown func(now bool)
 	// SpeaksGRPC is true if the own app does.
 	SpeaksGRPC bool
@@ -157,8 +158,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		io.Reader
 		io.Closer
 	}{io.LimitReader(r.Body, int64(s.max)+bodySlack), r.Body}
-	s.grpc.ServeHTTP(w, r)
+	if r.URL.Path != shutdownMethod {
+		s.grpc.ServeHTTP(w, r)
+		return
+	}
+	var after afterwards
+	s.grpc.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), afterKey{}, &after)))
+	if after != nil {
+		after()
+	}
 }
+
+// An afterwards is what a method wants to be done once it has been answered.
+type afterwards func()
+
+type afterKey struct{}
 
 // Close ends what is still answered.
 func (s *Server) Close() { s.grpc.Stop() }

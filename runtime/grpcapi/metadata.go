@@ -90,6 +90,8 @@ func (s *Server) shutdown(ctx context.Context, _ *runtimev1.ShutdownRequest) (*e
 	}
 	md, _ := metadata.FromIncomingContext(ctx)
 	now := slices.ContainsFunc(md.Get(fieldForce), func(value string) bool { return strings.EqualFold(value, "true") })
-	s.cfg.Shutdown(now)
+	if after, ok := ctx.Value(afterKey{}).(*afterwards); ok {
+		*after = func() { s.cfg.Shutdown(now) }
+	}
 	return &emptypb.Empty{}, nil
 }

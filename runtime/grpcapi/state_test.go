@@ -1,6 +1,7 @@
 package grpcapi_test
 
 import (
+	"context"
 	"slices"
 	"testing"
 
@@ -22,7 +23,7 @@ func withStore(t *testing.T) runtimev1.DaprClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := block.Close(); err != nil {
+		if err := block.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
