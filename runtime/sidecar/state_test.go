@@ -19,6 +19,7 @@ import (
 	"github.com/pillion-dev/pillion/internal/porttest"
 	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/state/statetest"
 )
 
 // metadata is that of a component: names and values.
@@ -209,5 +210,38 @@ func TestAStateStoreThatIsDownIsToldByTheCall(t *testing.T) {
 		if status != http.StatusInternalServerError || !strings.Contains(text, want) {
 			t.Errorf("%d %s, want %q", status, text, want)
 		}
+	}
+}
+
+// What the SDKs send, on a real server, by both doors; the server goes and comes
+// back.
+func TestStateOnRedis(t *testing.T) {
+	t.Parallel()
+	server, p, dir := statetest.ServeRedis(t, "--appendonly", "yes", "--appendfsync", "always"), newPlace(t), t.TempDir()
+	put(t, filepath.Join(dir, "a.yaml"), component("statestore", "state.redis", metadata("redisHost", server.Addr())))
+	_, door := p.sidecarOf(config.Sidecar{AppID: "app", ResourcesPaths: []string{dir}})
+	p.saved(door, "statestore", `[{"key":"a","value":[{"id":1}]},{"key":"b","value":2}]`)
+	wantState(t, door, "statestore/a", `[{"id":1}]`)
+	status, text := post(t, door, "/v1.0/state/statestore/bulk", `{"keys":["a","b","c"]}`)
+	if want := `[{"key":"a","data":[{"id":1}],"etag":"1"},{"key":"b","data":2,"etag":"1"},{"key":"c"}]`; status != http.StatusOK || strings.TrimSpace(text) != want {
+		t.Errorf("bulk: %d %s, want %s", status, text, want)
+	}
+	status, text = post(t, door, "/v1.0/state/statestore/transaction",
+		`{"operations":[{"operation":"upsert","request":{"key":"a","value":3}},{"operation":"delete","request":{"key":"b","etag":"7"}}]}`)
+	if status != http.StatusInternalServerError || !strings.Contains(text, "ERR_STATE_TRANSACTION") {
+		t.Errorf("a transaction with a wrong etag: %d %s", status, text)
+	}
+	wantState(t, door, "statestore/a", `[{"id":1}]`)
+	server.Kill()
+	status, text = post(t, door, "/v1.0/state/statestore", `[{"key":"a","value":4}]`)
+	if status != http.StatusInternalServerError || !strings.Contains(text, "redis store statestore at "+server.Addr()) {
+		t.Errorf("without the server: %d %s", status, text)
+	}
+	server.Start()
+	wantState(t, door, "statestore/a", `[{"id":1}]`)
+	p.saved(door, "statestore", `[{"key":"a","value":5,"etag":"1"}]`)
+	status, text = post(t, door, "/v1.0/state/statestore", `[{"key":"a","value":6,"etag":"1"}]`)
+	if status != http.StatusConflict || !strings.Contains(text, "possible etag mismatch") {
+		t.Errorf("a wrong etag: %d %s", status, text)
 	}
 }

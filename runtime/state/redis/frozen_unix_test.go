@@ -16,15 +16,15 @@ import (
 // A caller that leaves does not wait for a server that says nothing.
 func TestAFrozenServerDoesNotHoldTheCaller(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
-	between := cut(t, s.address())
+	s := statetest.ServeRedis(t)
+	between := cut(t, s.Addr())
 	store := open(t, between.ln.Addr().String())
 	// A connection of each kind, so that the next requests are only these.
 	statetest.Save(t, store, state.Set{Key: "a", Value: []byte("1")})
 	statetest.Read(t, store, "a")
 	before := between.requests()
-	s.signal(syscall.SIGSTOP)
-	t.Cleanup(func() { s.signal(syscall.SIGCONT) })
+	s.Signal(syscall.SIGSTOP)
+	t.Cleanup(func() { s.Signal(syscall.SIGCONT) })
 	gone := errors.New("the caller has gone")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	results := make(chan error, 2)
@@ -40,5 +40,5 @@ func TestAFrozenServerDoesNotHoldTheCaller(t *testing.T) {
 			t.Errorf("%v, want %v", err, gone)
 		}
 	}
-	s.signal(syscall.SIGCONT)
+	s.Signal(syscall.SIGCONT)
 }

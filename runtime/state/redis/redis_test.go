@@ -44,16 +44,16 @@ func open(t *testing.T, address string, metadata ...string) *redis.Store {
 
 func TestStore(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
+	s := statetest.ServeRedis(t)
 	var databases atomic.Int32
 	statetest.Run(t, func(t *testing.T) statetest.Harness {
 		db := int(databases.Add(1))
-		direct := s.client(db)
+		admin := direct(t, s, db)
 		return statetest.Harness{
 			Shares: true,
-			Open:   func() state.Store { return open(t, s.address(), "redisDB", strconv.Itoa(db)) },
+			Open:   func() state.Store { return open(t, s.Addr(), "redisDB", strconv.Itoa(db)) },
 			Advance: func(d time.Duration) {
-				if err := age(context.WithoutCancel(t.Context()), direct, d); err != nil {
+				if err := age(context.WithoutCancel(t.Context()), admin, d); err != nil {
 					t.Fatal(err)
 				}
 			},
@@ -63,19 +63,19 @@ func TestStore(t *testing.T) {
 
 func TestItemsLieAsDaprHasThem(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
-	store, direct, ctx := open(t, s.address()), s.client(0), t.Context()
+	s := statetest.ServeRedis(t)
+	store, admin, ctx := open(t, s.Addr()), direct(t, s, 0), t.Context()
 	for range 3 {
 		statetest.Save(t, store, state.Set{Key: "app||a", Value: []byte(`{"n":1}`)})
 	}
-	fields, err := direct.HGetAll(ctx, "app||a").Result()
+	fields, err := admin.HGetAll(ctx, "app||a").Result()
 	if want := (map[string]string{"data": `{"n":1}`, "version": "3"}); err != nil || !maps.Equal(fields, want) {
 		t.Errorf("the hash has %v, %v, want %v", fields, err, want)
 	}
 	for name, write := range map[string]func(key string) error{
-		"a text": func(key string) error { return direct.Set(ctx, key, "plain", 0).Err() },
+		"a text": func(key string) error { return admin.Set(ctx, key, "plain", 0).Err() },
 		"a hash without a version": func(key string) error {
-			return direct.HSet(ctx, key, "data", "plain").Err()
+			return admin.HSet(ctx, key, "data", "plain").Err()
 		},
 	} {
 		key := "other||" + name
@@ -93,7 +93,7 @@ func TestItemsLieAsDaprHasThem(t *testing.T) {
 		}
 	}
 	// What is neither is an error of its own, in bulk beside those that can be read.
-	if err := direct.LPush(ctx, "other||list", "1").Err(); err != nil {
+	if err := admin.LPush(ctx, "other||list", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
 	items, err := store.BulkGet(ctx, []state.Get{{Key: "app||a"}, {Key: "other||list"}})
@@ -107,8 +107,8 @@ func TestItemsLieAsDaprHasThem(t *testing.T) {
 
 func TestAnETagThatIsNoNumberIsInvalid(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
-	store, etag := open(t, s.address()), "abc"
+	s := statetest.ServeRedis(t)
+	store, etag := open(t, s.Addr()), "abc"
 	err := store.Transact(t.Context(), []state.Operation{{Delete: &state.Delete{Key: "a", ETag: &etag}}})
 	if !errors.Is(err, state.ErrETagInvalid) || err.Error() != `invalid etag value: strconv.Atoi: parsing "abc": invalid syntax` {
 		t.Errorf("Transact = %v", err)
@@ -117,8 +117,8 @@ func TestAnETagThatIsNoNumberIsInvalid(t *testing.T) {
 
 func TestTheComponentSaysHowLongItemsLive(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
-	store, direct := open(t, s.address(), "ttlInSeconds", "1000"), s.client(0)
+	s := statetest.ServeRedis(t)
+	store, admin := open(t, s.Addr(), "ttlInSeconds", "1000"), direct(t, s, 0)
 	for key, set := range map[string]state.Set{
 		"default": {}, "own": {TTL: 2000 * time.Second}, "ever": {TTL: state.NoExpiry},
 	} {
@@ -128,7 +128,7 @@ func TestTheComponentSaysHowLongItemsLive(t *testing.T) {
 	for key, between := range map[string][2]time.Duration{
 		"default": {500 * time.Second, 1000 * time.Second}, "own": {1500 * time.Second, 2000 * time.Second}, "ever": {-1, -1},
 	} {
-		if left, err := direct.PTTL(t.Context(), key).Result(); err != nil || left < between[0] || left > between[1] {
+		if left, err := admin.PTTL(t.Context(), key).Result(); err != nil || left < between[0] || left > between[1] {
 			t.Errorf("%s lives for %v, %v, want between %v and %v", key, left, err, between[0], between[1])
 		}
 	}
@@ -136,11 +136,11 @@ func TestTheComponentSaysHowLongItemsLive(t *testing.T) {
 
 func TestAServerThatForgotTheScriptGetsItAgain(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
-	store := open(t, s.address())
+	s := statetest.ServeRedis(t)
+	store := open(t, s.Addr())
 	for range 2 {
 		statetest.Save(t, store, state.Set{Key: "a"})
-		if err := s.client(0).ScriptFlush(t.Context()).Err(); err != nil {
+		if err := direct(t, s, 0).ScriptFlush(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -151,18 +151,18 @@ func TestAServerThatForgotTheScriptGetsItAgain(t *testing.T) {
 
 func TestStrongConsistencyWaitsForReplicas(t *testing.T) {
 	t.Parallel()
-	primary := serve(t)
-	replica := serve(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(int(primary.port.Number())))
+	primary := statetest.ServeRedis(t)
+	replica := statetest.ServeRedis(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(primary.Port()))
 	within.Until(t, "the replica to follow", func() bool {
-		info, err := primary.client(0).Info(t.Context(), "replication").Result()
+		info, err := direct(t, primary, 0).Info(t.Context(), "replication").Result()
 		return err == nil && strings.Contains(info, "state=online")
 	})
-	store := open(t, primary.address())
+	store := open(t, primary.Addr())
 	for i := range 20 {
 		key := fmt.Sprintf("app||%d", i)
 		strong := state.Options{Consistency: state.Strong}
 		statetest.Save(t, store, state.Set{Key: key, Value: []byte("1"), Options: strong})
-		if data, err := replica.client(0).HGet(t.Context(), key, "data").Result(); err != nil || data != "1" {
+		if data, err := direct(t, replica, 0).HGet(t.Context(), key, "data").Result(); err != nil || data != "1" {
 			t.Errorf("%s: the replica has %q, %v", key, data, err)
 		}
 	}
@@ -195,10 +195,10 @@ func TestAServerThatIsNotThereIsNamed(t *testing.T) {
 
 func TestPasswords(t *testing.T) {
 	t.Parallel()
-	s := serve(t, "--requirepass", "right")
-	statetest.Save(t, open(t, s.address(), "redisPassword", "right"), state.Set{Key: "a"})
+	s := statetest.ServeRedis(t, "--requirepass", "right")
+	statetest.Save(t, open(t, s.Addr(), "redisPassword", "right"), state.Set{Key: "a"})
 	for _, metadata := range [][]string{{"redisPassword", "wrong"}, {}} {
-		_, err := open(t, s.address(), metadata...).Get(t.Context(), state.Get{Key: "a"})
+		_, err := open(t, s.Addr(), metadata...).Get(t.Context(), state.Get{Key: "a"})
 		if err == nil || strings.Contains(err.Error(), "wrong") {
 			t.Errorf("Get with %v = %v", metadata, err)
 		}
@@ -209,16 +209,16 @@ func TestPasswords(t *testing.T) {
 // the store.
 func TestAServerThatComesBackIsUsedAgain(t *testing.T) {
 	t.Parallel()
-	s := serve(t, "--appendonly", "yes", "--appendfsync", "always")
-	store := open(t, s.address(), "redisMinRetryInterval", "1")
+	s := statetest.ServeRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+	store := open(t, s.Addr(), "redisMinRetryInterval", "1")
 	for i := range 20 { // several connections, which all will be dead
 		statetest.Save(t, store, state.Set{Key: strconv.Itoa(i), Value: []byte("before")})
 	}
-	s.kill()
-	if _, err := store.Get(t.Context(), state.Get{Key: "1"}); err == nil || !strings.Contains(err.Error(), "redis store orders at "+s.address()) {
+	s.Kill()
+	if _, err := store.Get(t.Context(), state.Get{Key: "1"}); err == nil || !strings.Contains(err.Error(), "redis store orders at "+s.Addr()) {
 		t.Errorf("Get without the server = %v", err)
 	}
-	s.start()
+	s.Start()
 	for i := range 20 {
 		if item := statetest.Read(t, store, strconv.Itoa(i)); string(item.Value) != "before" {
 			t.Errorf("%d is %q after the restart", i, item.Value)
@@ -230,8 +230,8 @@ func TestAServerThatComesBackIsUsedAgain(t *testing.T) {
 // Each transaction writes two keys. The server is killed in the middle of many.
 func TestNoTransactionIsAppliedByHalf(t *testing.T) {
 	t.Parallel()
-	s := serve(t, "--appendonly", "yes", "--appendfsync", "always")
-	store := open(t, s.address(), "redisMaxRetries", "-1")
+	s := statetest.ServeRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+	store := open(t, s.Addr(), "redisMaxRetries", "-1")
 	var workers sync.WaitGroup
 	var acknowledged [4]int
 	begun := make(chan struct{}, len(acknowledged))
@@ -255,9 +255,9 @@ func TestNoTransactionIsAppliedByHalf(t *testing.T) {
 	for range acknowledged {
 		within.Receive(t, begun)
 	}
-	s.kill()
+	s.Kill()
 	workers.Wait()
-	s.start()
+	s.Start()
 	for w, n := range acknowledged {
 		left, right := statetest.Read(t, store, fmt.Sprintf("left %d", w)), statetest.Read(t, store, fmt.Sprintf("right %d", w))
 		if string(left.Value) != string(right.Value) {
@@ -273,8 +273,8 @@ func TestNoTransactionIsAppliedByHalf(t *testing.T) {
 // it is not sent again. A read is.
 func TestAWriteIsNeverSentTwice(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
-	between := cut(t, s.address())
+	s := statetest.ServeRedis(t)
+	between := cut(t, s.Addr())
 	store := open(t, between.ln.Addr().String(), "redisMaxRetries", "20", "redisMinRetryInterval", "1", "redisMaxRetryInterval", "1")
 	statetest.Save(t, store, state.Set{Key: "a", Value: []byte("1")})
 	between.swallow(true)
@@ -282,7 +282,7 @@ func TestAWriteIsNeverSentTwice(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "the server has closed the connection") {
 		t.Errorf("Transact = %v", err)
 	}
-	if version, err := s.client(0).HGet(t.Context(), "a", "version").Result(); err != nil || version != "2" {
+	if version, err := direct(t, s, 0).HGet(t.Context(), "a", "version").Result(); err != nil || version != "2" {
 		t.Errorf("the version is %s, %v: want 2, one write before and one without an answer", version, err)
 	}
 	reading := make(chan string, 1)
@@ -342,8 +342,8 @@ func TestMetadataIsDaprs(t *testing.T) {
 
 func TestAStoreThatIsClosedSaysSo(t *testing.T) {
 	t.Parallel()
-	s := serve(t)
-	store := open(t, s.address())
+	s := statetest.ServeRedis(t)
+	store := open(t, s.Addr())
 	statetest.Save(t, store, state.Set{Key: "a"})
 	for range 2 {
 		if err := store.Close(); err != nil {

@@ -1,108 +1,22 @@
 package redis_test
 
 import (
-	"bytes"
 	"context"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	client "github.com/redis/go-redis/v9"
 
-	"github.com/pillion-dev/pillion/internal/porttest"
-	"github.com/pillion-dev/pillion/internal/within"
+	"github.com/pillion-dev/pillion/runtime/state/statetest"
 )
 
-// A server is a real redis-server of one test.
-type server struct {
-	t       *testing.T
-	port    *porttest.Port
-	args    []string
-	process *exec.Cmd
-	output  bytes.Buffer
-	exited  chan struct{}
-}
-
-// serve starts a server that keeps nothing, unless args say otherwise.
-func serve(t *testing.T, args ...string) *server {
+// direct looks at a database of a server, past any store.
+func direct(t *testing.T, s *statetest.RedisServer, db int) *client.Client {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed: scripts/test --install gets it")
-	}
-	dir := t.TempDir()
-	port := porttest.Reserve(t)
-	s := &server{t: t, port: port, args: append([]string{
-		"--bind", "127.0.0.1", "--port", strconv.Itoa(int(port.Number())), "--dir", dir, "--save", "", "--appendonly", "no",
-		"--databases", "100", "--daemonize", "no", "--logfile", filepath.Join(dir, "log"),
-	}, args...)}
-	s.start()
-	t.Cleanup(s.kill)
-	return s
-}
-
-func (s *server) address() string { return s.port.Addr() }
-
-// start starts the server, and returns when it answers.
-func (s *server) start() {
-	s.t.Helper()
-	s.process = exec.Command("redis-server", s.args...)
-	s.process.Stdout, s.process.Stderr = &s.output, &s.output
-	if err := s.process.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.exited = make(chan struct{})
-	go func(p *exec.Cmd, exited chan struct{}) {
-		_ = p.Wait() // its end is what counts
-		close(exited)
-	}(s.process, s.exited)
-	within.Until(s.t, "redis-server to answer", func() bool {
-		select {
-		case <-s.exited:
-			s.t.Fatalf("redis-server has ended: %s", s.output.String())
-		default:
-		}
-		return s.answers()
-	})
-}
-
-// answers reports whether the server takes commands: with or without a password.
-func (s *server) answers() bool {
-	conn, err := net.DialTimeout("tcp", s.address(), time.Second)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(time.Second)) // cannot fail on an open connection
-	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
-		return false
-	}
-	answer := make([]byte, 7)
-	n, _ := conn.Read(answer)
-	return string(answer[:n]) == "+PONG\r\n" || bytes.HasPrefix(answer[:n], []byte("-NOAUTH"))
-}
-
-// kill ends the server at once.
-func (s *server) kill() {
-	_ = s.process.Process.Kill() // it may be gone
-	<-s.exited
-}
-
-func (s *server) signal(sig os.Signal) {
-	s.t.Helper()
-	if err := s.process.Process.Signal(sig); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
-// client looks at a database directly.
-func (s *server) client(db int) *client.Client {
-	c := client.NewClient(&client.Options{Addr: s.address(), DB: db, Protocol: 2, DisableIdentity: true, MaxRetries: -1})
-	s.t.Cleanup(func() { _ = c.Close() })
+	c := client.NewClient(&client.Options{Addr: s.Addr(), DB: db, Protocol: 2, DisableIdentity: true, MaxRetries: -1})
+	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
