@@ -196,7 +196,7 @@ func newState(t *testing.T) *state.Block {
 	if err := b.Mount(state.Component{Name: "store", Type: "state.in-memory", Store: memory.New(nil)}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = b.Close(context.Background()) }) //nolint:usetesting // the test's context has ended
+	t.Cleanup(func() { _ = b.Close(context.WithoutCancel(t.Context())) })
 	return b
 }
 
