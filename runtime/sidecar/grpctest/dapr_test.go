@@ -399,3 +399,61 @@ spec:
 		}
 	})
 }
+
+// What is saved at one door is read at the other.
+func TestStateIsTheSameAtBothDoors(t *testing.T) {
+	engines(t, func(s *scene) {
+		cl := dapr.NewClientWithConnection(s.conn)
+		if err := cl.SaveState(s.plainCtx(), "statestore", "task", []byte(`{"n":1}`), nil); err != nil {
+			s.t.Fatal(err)
+		}
+		if got := httpJSON(s.t, "GET", "http://"+s.mesh.caller.http+"/v1.0/state/statestore/task", ""); got["n"] != 1.0 {
+			s.t.Errorf("over HTTP: %v", got)
+		}
+		httpJSON(s.t, "POST", "http://"+s.mesh.caller.http+"/v1.0/state/statestore", `[{"key":"task","value":{"n":2}}]`)
+		item, err := cl.GetState(s.plainCtx(), "statestore", "task", nil)
+		if err != nil || string(item.Value) != `{"n":2}` || item.Etag == "" {
+			s.t.Errorf("over gRPC: %+v, %v", item, err)
+		}
+		if err := cl.DeleteStateWithETag(s.plainCtx(), "statestore", "task", &dapr.ETag{Value: "77777"}, nil,
+			&dapr.StateOptions{Concurrency: dapr.StateConcurrencyFirstWrite}); status.Code(errors.Unwrap(err)) != codes.Aborted && status.Code(err) != codes.Aborted {
+			s.t.Errorf("a wrong etag: %v", err)
+		}
+		_, err = cl.GetState(s.plainCtx(), "other", "task", nil)
+		if err == nil || !strings.Contains(err.Error(), "state store other is not found") {
+			s.t.Errorf("another store: %v", err)
+		}
+	})
+}
+
+// A Configuration's lists hold at the real door.
+func TestDeniedMethods(t *testing.T) {
+	engines(t, func(s *scene) {
+		file := filepath.Join(s.t.TempDir(), "config.yaml")
+		if err := os.WriteFile(file, []byte(`apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata:
+  name: lists
+spec:
+  api:
+    denied:
+    - name: shutdown
+      version: v1
+      protocol: grpc
+`), 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+		own := s.mesh.sidecar(s.t, "lists", "--config", file)
+		s.conn = dial(s.t, own.grpc)
+		_, err := s.dapr().Shutdown(s.plainCtx(), &runtimev1.ShutdownRequest{})
+		if got := status.Convert(err); got.Code() != codes.Unimplemented || got.Message() != "Not Implemented" {
+			s.t.Errorf("denied: %v", err)
+		}
+		if _, err := s.dapr().GetMetadata(s.plainCtx(), &runtimev1.GetMetadataRequest{}); err != nil {
+			s.t.Errorf("not denied: %v", err)
+		}
+		if got, err := s.ask(s.ctx(), s.method(echo), "x"); err != nil || got != "x" {
+			s.t.Errorf("an app's: %q, %v", got, err)
+		}
+	})
+}
