@@ -25,6 +25,9 @@ const defaultFile = `# Settings of pillion. A flag beats the environment, the en
 # Everything stopping may take.
 #grace: 10s
 
+# Where the built-in state store keeps its items; empty: in this folder.
+#state: ""
+
 # Who may use the HTTP door beside this user's own programs.
 #allowedOrigins: []
 #allowedHosts: []
