@@ -86,7 +86,8 @@ func (s *sidecar) openState(ctx context.Context) error {
 	s.state = state.New(state.Config{
 		App: s.cfg.AppID, Namespace: s.stateNamespace(), Logger: s.log,
 		// The one place where policies of components and their measurements go
-		// around an operation: Around.
+		// around an operation; what is measured is what the app waits for.
+		Around: s.countState(),
 	})
 	stores := s.storesOf(s.resources.current())
 	if err := s.mountStores(nil, stores); err != nil {
@@ -163,7 +164,10 @@ func (s *sidecar) mountStores(old, now map[string]config.Component) error {
 		if err == nil {
 			err = s.state.Mount(made)
 		}
-		if err != nil {
+		if err == nil {
+			s.metrics.ComponentLoaded(c.Type)
+		} else {
+			s.metrics.ComponentFailed(c.Type, name, "creation")
 			errs = append(errs, fmt.Errorf("state store %s: %w", name, err))
 		}
 	}
@@ -182,6 +186,7 @@ func (s *sidecar) contactStores(ctx context.Context, stores map[string]config.Co
 		switch {
 		case err == nil:
 		case c.IgnoreErrors:
+			s.metrics.ComponentFailed(c.Type, name, "init")
 			s.say(Notice{Kind: Warning, Text: "the state store " + name + " cannot be used yet", Cause: err.Error()})
 		default:
 			return &apperr.Error{

@@ -16,6 +16,7 @@ import (
 	"github.com/pillion-dev/pillion/runtime/grpcapi"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/state"
 	"github.com/pillion-dev/pillion/runtime/telemetry"
 	"github.com/pillion-dev/pillion/tls/identity"
 )
@@ -224,6 +225,20 @@ func (s *sidecar) grpcServed() func(grpcapi.Served) {
 		if isDaprs(one.Reason) {
 			s.metrics.ErrorCode(one.Reason)
 		}
+	}
+}
+
+// countState counts what is done with state stores; nil where there are no
+// metrics.
+func (s *sidecar) countState() state.Around {
+	if s.metrics == nil {
+		return nil
+	}
+	return func(ctx context.Context, c state.Call, do func(context.Context) error) error {
+		began := time.Now()
+		err := do(ctx)
+		s.metrics.StateOperation(c.Store, c.Operation, err == nil, time.Since(began))
+		return err
 	}
 }
 

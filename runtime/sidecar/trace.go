@@ -200,7 +200,7 @@ func callerFacts(c *invoke.Call, grpc bool) []telemetry.Attribute {
 			telemetry.Attribute{Key: "dapr.protocol", Value: "grpc"},
 			telemetry.Attribute{Key: "dapr.api", Value: c.Asked})
 	default:
-		facts = append(facts, httpFacts(c.Verb, c.Asked, c.Host)...)
+		facts = append(facts, httpFacts(c.Verb, httpapi.PlainPath(c.Asked), withoutQuery(c.Asked), c.Host)...)
 	}
 	for _, f := range c.Fields {
 		if name := strings.ToLower(f.Name); isUsers(name) {
@@ -210,17 +210,18 @@ func callerFacts(c *invoke.Call, grpc bool) []telemetry.Attribute {
 	return facts
 }
 
-// httpFacts are those of a request at the HTTP door. A query can hold secrets.
-func httpFacts(verb, asked, host string) []telemetry.Attribute {
+// httpFacts are those of a request at the HTTP door. Neither path has the query,
+// which can hold secrets.
+func httpFacts(verb, path, url, host string) []telemetry.Attribute {
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
 		name = host
 	}
 	return []telemetry.Attribute{
 		{Key: "dapr.protocol", Value: "http"},
-		{Key: "dapr.api", Value: verb + " " + httpapi.PlainPath(asked)},
+		{Key: "dapr.api", Value: verb + " " + path},
 		{Key: "http.request.method", Value: verb},
-		{Key: "url.full", Value: withoutQuery(asked)},
+		{Key: "url.full", Value: url},
 		{Key: "server.address", Value: name},
 		{Key: "server.port", Value: port},
 	}
@@ -255,8 +256,8 @@ func (s *sidecar) traceOwn(r *http.Request, began time.Time, answer http.Header)
 		return nil
 	}
 	grpc := strings.HasPrefix(path, daprService)
-	span := s.tracer.Join(r.Header, grpc)
-	s.tracer.Begin(r.Context(), &span, telemetry.Client, telemetry.Route(path), began)
+	span, route := s.tracer.Join(r.Header, grpc), telemetry.Route(path)
+	s.tracer.Begin(r.Context(), &span, telemetry.Client, route, began)
 	span.Say(answer)
 	switch {
 	case !span.Sampled():
@@ -265,9 +266,9 @@ func (s *sidecar) traceOwn(r *http.Request, began time.Time, answer http.Header)
 		return func(int) { endRPC(&span, path, answer) }
 	}
 	return func(status int) {
-		span.Note(httpFacts(r.Method, r.RequestURI, r.Host)...)
+		span.Note(httpFacts(r.Method, route, route, r.Host)...)
 		span.Note(telemetry.Attribute{Key: "dapr.status_code", Value: strconv.Itoa(status)})
-		span.Note(stateFacts(r.Method, path)...)
+		span.Note(stateFacts(r.Method, route)...)
 		if status >= http.StatusBadRequest {
 			span.Fail("Code(" + strconv.Itoa(status) + "): " + statusText(status))
 		}
@@ -291,16 +292,16 @@ func endRPC(span *telemetry.Span, method string, answer http.Header) {
 	span.End()
 }
 
-// stateFacts are those of a state request, the key left out.
-func stateFacts(verb, path string) []telemetry.Attribute {
-	store, found := strings.CutPrefix(telemetry.Route(path), "/v1.0/state/")
+// stateFacts are those of a state request; a route says no key.
+func stateFacts(verb, route string) []telemetry.Attribute {
+	store, found := strings.CutPrefix(route, "/v1.0/state/")
 	if !found {
 		return nil
 	}
 	return []telemetry.Attribute{
 		{Key: "db.system", Value: "state"},
 		{Key: "db.connection_string", Value: "state"},
-		{Key: "db.statement", Value: verb + " " + telemetry.Route(path)},
+		{Key: "db.statement", Value: verb + " " + route},
 		{Key: "db.name", Value: store},
 	}
 }

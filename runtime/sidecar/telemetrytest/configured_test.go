@@ -167,3 +167,34 @@ func TestErrorsAreCountedByTheirCode(t *testing.T) {
 		})
 	}
 }
+
+func TestStateIsCountedAndTraced(t *testing.T) {
+	t.Parallel()
+	m, port, c := newMachine(t), metricsPort(t), newCollector(t)
+	s := m.run(config.Sidecar{AppID: "keeper", Metrics: true, MetricsPort: port}, c.otlp("grpc")...)
+	store := "http://" + s.door + "/v1.0/state/statestore"
+	if answer, text := ask(t, "POST", store, `[{"key":"secret-key","value":1}]`); answer.StatusCode != 204 {
+		t.Fatalf("%s %s", answer.Status, text)
+	}
+	for range 2 {
+		ask(t, "GET", store+"/secret-key", "")
+	}
+	operation := func(name string) []string {
+		return []string{"app_id", "keeper", "component", "statestore", "namespace", "default", "operation", name, "success", "true"}
+	}
+	scraped(t, port).check(t, []want{
+		{1, "dapr_runtime_component_loaded", []string{"app_id", "keeper"}},
+		{1, "dapr_runtime_component_init_total", []string{"app_id", "keeper", "component", "state.sqlite"}},
+		{1, "dapr_component_state_count", operation("set")},
+		{2, "dapr_component_state_count", operation("get")},
+		{2, "dapr_component_state_latencies", operation("get")},
+	})
+	got := c.await(t, 3)["keeper"]
+	if got.name != "/v1.0/state/statestore" {
+		t.Errorf("the span is called %s", got.name)
+	}
+	wantAttributes(t, got, map[string]string{
+		"db.system": "state", "db.name": "statestore", "db.statement": "GET /v1.0/state/statestore", "dapr.status_code": "200",
+		"dapr.api": "GET /v1.0/state/statestore", "url.full": "/v1.0/state/statestore",
+	})
+}
