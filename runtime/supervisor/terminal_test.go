@@ -22,6 +22,7 @@ type screen struct {
 	master *os.File
 	tty    *os.File // held open, so that its settings can be read at any time
 	before unix.Termios
+	raw    bool // its keys are read one by one
 	shown  buffer
 }
 
@@ -36,7 +37,7 @@ func onScreen(t *testing.T, role string, fds []int, args ...string) *screen {
 	if err := pty.Setsize(master, &pty.Winsize{Rows: 33, Cols: 101}); err != nil {
 		t.Fatal(err)
 	}
-	s := &screen{master: master, tty: tty}
+	s := &screen{master: master, tty: tty, raw: role == "parent" && len(fds) == len(all)}
 	s.before = s.settings(t)
 	s.part = playing(t, role, func(c *exec.Cmd) {
 		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
@@ -97,6 +98,9 @@ func (s *screen) shows(t *testing.T, text string) {
 
 func (s *screen) keys(t *testing.T, keys string) {
 	t.Helper()
+	if s.raw { // before that, Ctrl-C is a signal to whoever has the terminal
+		eventually(t, "the terminal is raw", func() bool { return s.isRaw(t) })
+	}
 	if _, err := s.master.WriteString(keys); err != nil {
 		t.Fatal(err)
 	}
