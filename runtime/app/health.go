@@ -62,37 +62,41 @@ func (a *App) watchHealth(ctx context.Context) {
 	}
 	tick := time.NewTicker(a.cfg.Health.Interval)
 	defer tick.Stop()
-	failures := 0
-	for {
+	for failures := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		case <-a.sick: // it has just opened its port
 		}
-		if p, _ := a.gate.now(); p != ready && p != unwell {
-			continue
-		}
-		err := a.askHealth(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err == nil:
-			failures = 0
-			a.well.Store(true)
-			if a.gate.move(unwell, ready, nil) {
-				a.events.add(Healthy{})
-			}
-		default:
-			failures++
-			if failures == a.cfg.Health.Threshold {
-				a.well.Store(false)
-				if a.gate.move(ready, unwell, a.errUnwell(err)) {
-					a.events.add(Unhealthy{Failures: failures, Why: err})
-				}
-			}
+		if p, _ := a.gate.now(); p == ready || p == unwell {
+			failures = a.judge(ctx, failures)
 		}
 	}
+}
+
+// judge asks once, after so many failures in a row, and returns how many there
+// are now.
+func (a *App) judge(ctx context.Context, failures int) int {
+	err := a.askHealth(ctx)
+	if ctx.Err() != nil {
+		return failures
+	}
+	if err == nil {
+		a.well.Store(true)
+		if a.gate.move(unwell, ready, nil) {
+			a.events.add(Healthy{})
+		}
+		return 0
+	}
+	failures++
+	if failures == a.cfg.Health.Threshold {
+		a.well.Store(false)
+		if a.gate.move(ready, unwell, a.errUnwell(err)) {
+			a.events.add(Unhealthy{Failures: failures, Why: err})
+		}
+	}
+	return failures
 }
 
 func (a *App) askHealth(ctx context.Context) error {

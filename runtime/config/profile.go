@@ -2,8 +2,7 @@ package config
 
 // A Profile is what differs between the ways to run a sidecar. `pillion run`
 // is safe by default; `pillion sidecar` is what tools start in daprd's place
-// (docs/adr, "Two ways to run"). The rows of what this version does not have
-// yet, such as metrics, wait for that command.
+// (docs/adr, "Two ways to run").
 type Profile struct {
 	// Name is the command: run or sidecar.
 	Name string
@@ -19,9 +18,9 @@ type Profile struct {
 	HeldBodyLimit int64
 	// MetricsPort is where metrics are served; 0 serves none.
 	MetricsPort uint16
-	// DaprLogs writes Dapr's log records to stdout in place of our few lines
-	// on stderr.
-	DaprLogs bool
+	// AsDaprd begins, tells of itself and stops as daprd does: its log records
+	// on stdout in place of our few lines on stderr, its order, its variables.
+	AsDaprd bool
 	// HangupRestarts makes SIGHUP restart the runtime in place of stopping.
 	HangupRestarts bool
 	// HomeResources reads the home's resources where no flag names any.
@@ -50,6 +49,6 @@ func RunProfile() Profile {
 func SidecarProfile() Profile {
 	return Profile{
 		Name: "sidecar", HeadLimit: headLimit, HeldBodyLimit: heldBodyLimit,
-		MetricsPort: metricsPort, DaprLogs: true, HangupRestarts: true, StrictComponents: true,
+		MetricsPort: metricsPort, AsDaprd: true, HangupRestarts: true, StrictComponents: true,
 	}
 }

@@ -42,7 +42,7 @@ func (s *sidecar) conduct(ask, parts context.Context) error {
 		}
 		waiting = false
 	}
-	if s.cfg.Profile.DaprLogs {
+	if s.cfg.Profile.AsDaprd {
 		return s.retire(context.WithoutCancel(parts), signalled, now)
 	}
 	return s.halt(context.WithoutCancel(parts), now)

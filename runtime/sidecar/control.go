@@ -74,7 +74,7 @@ func procNames(procs []supervisor.Proc) []string {
 // notReady names what a caller's health check still waits for. A sidecar is
 // ready when its app's port is, as Dapr's.
 func (s *sidecar) notReady() []string {
-	if s.cfg.Profile.DaprLogs {
+	if s.cfg.Profile.AsDaprd {
 		if s.initialised.Load() {
 			return nil
 		}

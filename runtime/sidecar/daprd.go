@@ -87,7 +87,7 @@ func (s *sidecar) note(n Notice) {
 
 // version is what we call ourselves where Dapr says its version.
 func (s *sidecar) version() string {
-	if s.cfg.Profile.DaprLogs {
+	if s.cfg.Profile.AsDaprd {
 		return buildinfo.DaprVersion()
 	}
 	return buildinfo.Version()
@@ -96,7 +96,7 @@ func (s *sidecar) version() string {
 // daprdEnviron are the variables that daprd sets in its own process, for what
 // reads them: resources and components.
 func (s *sidecar) daprdEnviron() []string {
-	if !s.cfg.Profile.DaprLogs {
+	if !s.cfg.Profile.AsDaprd {
 		return nil
 	}
 	internal := s.cfg.MeshPort
@@ -122,6 +122,9 @@ func (s *sidecar) sayListening() {
 	s.logf("standalone mode configured")
 	s.logf("app id: " + s.cfg.AppID)
 	s.logf("Initialized name resolution to " + strings.Join(announcing(s.cfg.Discovery), ", "))
+	for _, ln := range s.scrapes.listeners {
+		s.logf("metrics server started on " + listenText(ln) + "/")
+	}
 	s.logf("Loading components…")
 	for _, c := range s.resources.current().Components {
 		if c.Unusable == "" {

@@ -35,7 +35,7 @@ func (s *sidecar) doorTasks() []lifecycle.Task {
 		}
 	}
 	serveHTTP := s.doors.Serve
-	if s.cfg.Profile.DaprLogs && truthy(lookupIn(s.env.Environ)("DAPR_HTTP_DISABLE_H2C")) {
+	if s.cfg.Profile.AsDaprd && truthy(lookupIn(s.env.Environ)("DAPR_HTTP_DISABLE_H2C")) {
 		serveHTTP = s.doors.ServeHTTP1
 	}
 	add("door", s.http, serveHTTP)

@@ -70,7 +70,7 @@ func (s *sidecar) askGRPC(ctx context.Context, to invoke.Handler) error {
 func (s *sidecar) heardHealth(event app.Event) {
 	switch e := event.(type) {
 	case app.Healthy:
-		if s.cfg.Profile.DaprLogs {
+		if s.cfg.Profile.AsDaprd {
 			s.records.Say(slog.LevelInfo, scopeHealth, "App entered healthy status")
 			return
 		}
@@ -80,7 +80,7 @@ func (s *sidecar) heardHealth(event app.Event) {
 			Kind: Warning, Text: fmt.Sprintf("%s is not healthy: its health check failed %d times in a row", s.cfg.AppID, e.Failures),
 			Cause: e.Why.Error(),
 		}
-		if s.cfg.Profile.DaprLogs {
+		if s.cfg.Profile.AsDaprd {
 			n.Text = fmt.Sprintf("App entered un-healthy status: App health check failed %d times", e.Failures)
 		}
 		s.say(n)

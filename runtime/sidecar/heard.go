@@ -86,7 +86,7 @@ func (s *sidecar) whoFacts() []string {
 }
 
 func (s *sidecar) sayReady() {
-	if s.cfg.Profile.DaprLogs {
+	if s.cfg.Profile.AsDaprd {
 		return // said in the order in which daprd does
 	}
 	var facts []string
@@ -113,7 +113,7 @@ func (s *sidecar) sayNoPort(e app.NoPort) {
 // to be said at once.
 func (s *sidecar) announceStart() {
 	s.publish()
-	if s.cfg.Profile.DaprLogs || len(s.cfg.Command) > 0 {
+	if s.cfg.Profile.AsDaprd || len(s.cfg.Command) > 0 {
 		return
 	}
 	n := Notice{Kind: Good, Up: true, Text: s.cfg.AppID + "'s sidecar is up", Facts: s.doorFacts(), More: s.whoFacts()}

@@ -219,7 +219,7 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 		}})
 	}
 	tasks = append(tasks, s.doorTasks()...)
-	if s.cfg.Profile.DaprLogs {
+	if s.cfg.Profile.AsDaprd {
 		tasks = append(tasks, lifecycle.Task{Name: "start", Run: s.initialise})
 	}
 	tasks = append(tasks, s.profilingTasks()...)

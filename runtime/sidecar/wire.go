@@ -223,7 +223,7 @@ func (s *sidecar) standard() bool { return s.cfg.Engine == "standard" }
 
 // doorDrain bounds the wait for requests at the doors once they are closed.
 func (s *sidecar) doorDrain() time.Duration {
-	if s.cfg.Profile.DaprLogs {
+	if s.cfg.Profile.AsDaprd {
 		return s.cfg.Grace
 	}
 	return doorDrain
