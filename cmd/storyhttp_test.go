@@ -17,14 +17,21 @@ import (
 // awaitAnswer waits until a URL is answered with a status, and with a text in the
 // body where one is given: answers 204 http://127.0.0.1:$H/v1.0/healthz. The
 // host of a URL may be a Unix socket, by its path: answers 200 $DIR/x.socket:/v1.0/metadata.
-// A verb may come first: answers POST 204 ...
+// A verb may come first: answers POST 204 ... The scheme h2c is HTTP/2 by prior
+// knowledge. With ! it is asked once, and must not be answered so.
 func awaitAnswer(ts *testscript.TestScript, neg bool, args []string) {
 	verb := http.MethodGet
 	if len(args) > 0 && strings.ToUpper(args[0]) == args[0] && args[0][0] >= 'A' {
 		verb, args = args[0], args[1:]
 	}
-	if neg || len(args) < 2 || len(args) > 3 {
+	if len(args) < 2 || len(args) > 3 {
 		ts.Fatalf("usage: answers [VERB] STATUS URL [TEXT]")
+	}
+	if neg {
+		if status, body, err := askOnce(verb, args[1]); err == nil && strconv.Itoa(status) == args[0] {
+			ts.Fatalf("%s is answered with %d %s", args[1], status, body)
+		}
+		return
 	}
 	last := "nothing"
 	defer func() { ts.Logf("last answer: %s", last) }()
@@ -38,6 +45,10 @@ func awaitAnswer(ts *testscript.TestScript, neg bool, args []string) {
 // askOnce asks a URL, or a path on a Unix socket.
 func askOnce(verb, url string) (status int, body string, err error) {
 	transport := &http.Transport{DisableKeepAlives: true}
+	if rest, found := strings.CutPrefix(url, "h2c:"); found {
+		url, transport.Protocols = "http:"+rest, new(http.Protocols)
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	}
 	if socket, path, found := strings.Cut(url, ".socket:"); found {
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
