@@ -80,7 +80,7 @@ func (m *member) isKnown(n sidecar.Notice) bool {
 	case m.stage.isStopping(): // one line has said it of all
 		return m.stage.plan.command != nil || strings.HasPrefix(n.Text, "stopping ") && len(n.Facts) == 0
 	case strings.HasPrefix(n.Text, m.cfg.AppID+" is starting"):
-		return !m.listens() // its file promises no port
+		return !m.listens() || m.stage.board.HasFooter() // its file promises no port; the bottom row says so
 	}
 	return false
 }

@@ -67,6 +67,9 @@ func newSide(p *Printer, names []string) *side {
 	return &side{view: view, printer: printer, foot: foot}
 }
 
+// HasFooter reports whether a bottom row says how everybody is.
+func (b *Board) HasFooter() bool { return b.changed != nil }
+
 // Margin is how many columns of a terminal are not the apps'.
 func (b *Board) Margin() int {
 	v := b.sides[0].view
