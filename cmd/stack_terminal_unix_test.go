@@ -97,6 +97,8 @@ apps:
 - {appID: deaf, appDirPath: ., command: [actor, -deaf]}
 - {appID: mute, appDirPath: ., command: [actor, -deaf]}
 `, "--grace", "1h")
+	s.await("deaf │\x1b[0m actor is up")
+	s.await("mute │\x1b[0m actor is up")
 	s.await("✓\x1b[0m deaf   \x1b[32m✓\x1b[0m mute")
 	s.press("\x03")
 	s.await("Ctrl-C again to stop now")
