@@ -88,7 +88,7 @@ func (r row) item() (state.Item, error) {
 
 func (f *file) get(ctx context.Context, key string, now time.Time) (state.Item, error) {
 	var r row
-	err := f.read.QueryRowContext(ctx, f.sql.get, key, at(now)).Scan(&r.value, &r.isBinary, &r.etag, &r.expires)
+	err := f.ready.get.QueryRowContext(ctx, key, at(now)).Scan(&r.value, &r.isBinary, &r.etag, &r.expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return state.Item{}, nil
 	}
@@ -166,7 +166,7 @@ func (f *file) apply(ctx context.Context, tx *sql.Tx, op state.Operation, now ti
 		}
 	}
 	if op.Delete != nil {
-		_, err := tx.ExecContext(ctx, f.sql.remove, op.Delete.Key)
+		_, err := tx.StmtContext(ctx, f.ready.remove).ExecContext(ctx, op.Delete.Key)
 		return err
 	}
 	var expires sql.NullString
@@ -174,7 +174,7 @@ func (f *file) apply(ctx context.Context, tx *sql.Tx, op state.Operation, now ti
 		expires = sql.NullString{String: at(now.Add(op.Set.TTL)), Valid: true}
 	}
 	value, isBinary := encode(op.Set.Value)
-	_, err := tx.ExecContext(ctx, f.sql.set, op.Set.Key, value, isBinary, newETag(), expires, at(now))
+	_, err := tx.StmtContext(ctx, f.ready.set).ExecContext(ctx, op.Set.Key, value, isBinary, newETag(), expires, at(now))
 	return err
 }
 
@@ -196,7 +196,7 @@ func newETag() string {
 // check says whether a write's condition holds.
 func (f *file) check(ctx context.Context, tx *sql.Tx, key, want string, now time.Time) error {
 	var have string
-	err := tx.QueryRowContext(ctx, f.sql.etag, key, at(now)).Scan(&have)
+	err := tx.StmtContext(ctx, f.ready.etag).QueryRowContext(ctx, key, at(now)).Scan(&have)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
@@ -214,6 +214,6 @@ func (f *file) clean(ctx context.Context, tx *sql.Tx, now time.Time) error {
 		return nil
 	}
 	f.cleaned.Store(now.UnixNano())
-	_, err := tx.ExecContext(ctx, f.sql.clean, at(now), cleanRows)
+	_, err := tx.StmtContext(ctx, f.ready.clean).ExecContext(ctx, at(now), cleanRows)
 	return err
 }

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -34,6 +33,7 @@ const (
 type file struct {
 	write, read *sql.DB // the same one for a database in memory
 	sql         statements
+	ready       prepared
 	cfg         Config
 
 	cleaned atomic.Int64 // when expired items were last removed, as UnixNano
@@ -69,16 +69,28 @@ func (s *Store) prepareFile(d dsn) error {
 			return fmt.Errorf("it is on a network file system (%s), where several processes cannot share it safely: %s", kind, wayOut)
 		}
 	}
-	// Only made, never opened, if it is there: closing a second descriptor would
-	// drop the locks of the connections this process has.
-	f, err := os.OpenFile(d.path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if errors.Is(err, fs.ErrExist) {
+	return makePrivate(d.path)
+}
+
+// makePrivate makes a file that only its owner may read, unless it is there. It
+// never closes a descriptor of a file that this process may have open as a
+// database: that would drop the locks of its connections. So the file gets its
+// name only when it is closed. Where that cannot be, SQLite makes it as the
+// user's mask says.
+func makePrivate(path string) error {
+	if _, err := os.Lstat(path); err == nil {
 		return nil
 	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // 0600
 	if err != nil {
 		return err
 	}
-	return f.Close()
+	defer func() { _ = os.Remove(f.Name()) }() // its other name stays
+	if err := f.Close(); err != nil {
+		return err
+	}
+	_ = os.Link(f.Name(), path) // somebody may have been faster
+	return nil
 }
 
 func (s *Store) openOnce(ctx context.Context, d dsn) (*file, error) {
@@ -88,7 +100,11 @@ func (s *Store) openOnce(ctx context.Context, d dsn) (*file, error) {
 	if !d.memory {
 		f.read = s.reader(d)
 	}
-	if err := f.prepare(ctx, d.readOnly()); err != nil {
+	err := f.makeTable(ctx, d.readOnly())
+	if err == nil {
+		err = f.prepare(ctx)
+	}
+	if err != nil {
 		_ = f.close() // the first error is the one to tell
 		return nil, err
 	}
@@ -136,8 +152,8 @@ func (s *Store) database(d dsn, text string) *sql.DB {
 	return db
 }
 
-// prepare makes the table, and waits for nobody who writes if it is there.
-func (f *file) prepare(ctx context.Context, readOnly bool) error {
+// makeTable makes the table, and waits for nobody who writes if it is there.
+func (f *file) makeTable(ctx context.Context, readOnly bool) error {
 	var made int
 	if err := f.write.QueryRowContext(ctx, f.sql.made).Scan(&made); err != nil || made == 2 || readOnly {
 		return err
@@ -155,6 +171,26 @@ func (f *file) prepare(ctx context.Context, readOnly bool) error {
 	return tx.Commit()
 }
 
+// prepared are the statements that are used again and again.
+type prepared struct{ get, etag, set, remove, clean *sql.Stmt }
+
+// prepare has SQLite compile them. A connection that is opened later does it by
+// itself.
+func (f *file) prepare(ctx context.Context) error {
+	var errs []error
+	on := func(db *sql.DB, text string) *sql.Stmt {
+		s, err := db.PrepareContext(ctx, text)
+		errs = append(errs, err)
+		return s
+	}
+	f.ready = prepared{
+		get: on(f.read, f.sql.get), etag: on(f.write, f.sql.etag), set: on(f.write, f.sql.set),
+		remove: on(f.write, f.sql.remove), clean: on(f.write, f.sql.clean),
+	}
+	return errors.Join(errs...)
+}
+
+// close closes the connections, and what was prepared on them.
 func (f *file) close() error {
 	var err error
 	if f.read != f.write {

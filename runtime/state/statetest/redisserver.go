@@ -52,7 +52,7 @@ func (s *RedisServer) Port() int { return int(s.port.Number()) }
 // Start starts the server after Kill, and returns when it answers.
 func (s *RedisServer) Start() {
 	s.t.Helper()
-	s.process = exec.Command("redis-server", s.args...)
+	s.process = exec.Command("redis-server", s.args...) //nolint:gosec,noctx // our own arguments; it outlives the test's context
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output
 	if err := s.process.Start(); err != nil {
 		s.t.Fatal(err)
@@ -74,7 +74,7 @@ func (s *RedisServer) Start() {
 
 // answers reports whether the server takes commands: with or without a password.
 func (s *RedisServer) answers() bool {
-	conn, err := net.DialTimeout("tcp", s.Addr(), time.Second)
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(s.t.Context(), "tcp", s.Addr())
 	if err != nil {
 		return false
 	}
