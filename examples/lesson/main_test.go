@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+
+	"github.com/pillion-dev/pillion/internal/buildtest"
 )
 
 // bin is the folder of what TestMain built: pillion and the services in Go.
@@ -25,14 +27,13 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // a temporary folder
 	bin = dir
-	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator),
+	err = buildtest.Build(dir+string(filepath.Separator),
 		"github.com/pillion-dev/pillion",
 		"github.com/pillion-dev/pillion/examples/lesson/go/todo-api",
 		"github.com/pillion-dev/pillion/examples/lesson/go/notification-service",
 		"github.com/pillion-dev/pillion/examples/lesson/go/billing-service")
-	build.Stdout, build.Stderr = os.Stderr, os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build what the lesson runs:", err)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	http.DefaultClient.Timeout = patience // no test waits for longer

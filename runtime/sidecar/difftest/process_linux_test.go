@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/pillion-dev/pillion/internal/buildtest"
 )
 
 // built is the pillion that is built when it is first needed, and its folder.
@@ -27,11 +29,7 @@ var built = sync.OnceValues(func() (string, error) {
 	}
 	builtIn.Store(&dir)
 	name := filepath.Join(dir, "pillion")
-	out, err := exec.Command("go", "build", "-o", name, "github.com/pillion-dev/pillion").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build pillion: %w: %s", err, out)
-	}
-	return name, nil
+	return name, buildtest.Build(name, "github.com/pillion-dev/pillion")
 })
 
 // builtIn is where it is, if it was built.

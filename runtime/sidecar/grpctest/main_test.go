@@ -7,9 +7,10 @@ package grpctest_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/pillion-dev/pillion/internal/buildtest"
 )
 
 // pillion is the program that TestMain built, and shared the sidecars that most
@@ -31,10 +32,8 @@ func buildAndRun(m *testing.M) int {
 	pillion = os.Getenv("GRPCTEST_PILLION")
 	if pillion == "" {
 		pillion = filepath.Join(dir, "pillion")
-		build := exec.Command("go", "build", "-o", pillion, "github.com/pillion-dev/pillion")
-		build.Stdout, build.Stderr = os.Stderr, os.Stderr
-		if err := build.Run(); err != nil {
-			fmt.Fprintln(os.Stderr, "build pillion:", err)
+		if err := buildtest.Build(pillion, "github.com/pillion-dev/pillion"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 	}

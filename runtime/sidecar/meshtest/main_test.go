@@ -6,10 +6,11 @@ package meshtest_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
+
+	"github.com/pillion-dev/pillion/internal/buildtest"
 )
 
 // binary is the pillion that TestMain built.
@@ -47,10 +48,8 @@ func buildAndRun(m *testing.M) int {
 	if runtime.GOOS == "windows" {
 		binary += ".exe"
 	}
-	build := exec.Command("go", "build", "-o", binary, "github.com/pillion-dev/pillion")
-	build.Stdout, build.Stderr = os.Stderr, os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build pillion:", err)
+	if err := buildtest.Build(binary, "github.com/pillion-dev/pillion"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/pillion-dev/pillion/internal/buildtest"
 )
 
 // roleEnv makes the test binary one of the apps.
@@ -47,6 +49,12 @@ func runTests(m *testing.M) int {
 func build(t *testing.T, name string, flags ...string) string {
 	t.Helper()
 	file := filepath.Join(binaries, name)
+	if len(flags) == 0 {
+		if err := buildtest.Build(file, "github.com/pillion-dev/pillion"); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
 	args := append([]string{"build", "-o", file}, flags...)
 	c := exec.CommandContext(t.Context(), "go", append(args, "github.com/pillion-dev/pillion")...)
 	if out, err := c.CombinedOutput(); err != nil {
