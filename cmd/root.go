@@ -72,7 +72,7 @@ pillion logs -f`,
 	add(groupApps, newRunCmd(c, runSidecar), newListCmd(c), newStopCmd(c), newLogsCmd(c))
 	add(groupCalls, newInvokeCmd(c, newCaller))
 	add(groupMachine, newInitCmd(c), newUninstallCmd(c), newSidecarCmd(c, runSidecar))
-	add(groupMore, newVersionCmd(c), newCompletionCmd(c))
+	add(groupMore, newDocsCmd(c), newVersionCmd(c), newCompletionCmd(c))
 	help := newHelpCmd(c)
 	help.GroupID, help.Annotations = groupMore, map[string]string{noteOrder: "z"}
 	root.SetHelpCommandGroupID(groupMore)

@@ -17,38 +17,8 @@ func TestTheRunFilesStartTheLesson(t *testing.T) {
 	for file, l := range map[string]language{"dapr.yaml": inGo, "python/dapr.yaml": inPython} {
 		t.Run(string(l), func(t *testing.T) {
 			t.Parallel()
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			here, err := filepath.Abs(filepath.Dir(file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			text := strings.ReplaceAll(string(data), "appDirPath: ", "appDirPath: "+here+"/")
-			for service, port := range map[string]string{"todo-api": "8000", "notification-service": "8001", "billing-service": "8002"} {
-				free, err := porttest.Take()
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(free.Release)
-				text = strings.ReplaceAll(text, port, free.String())
-				if l == inGo {
-					text = strings.Replace(text, service+"\n    appPort: "+free.String()+"\n    command: [\"go\", \"run\", \".\"]",
-						service+"\n    appPort: "+free.String()+"\n    command: ['"+program(service)+"']", 1)
-				}
-			}
-			if l == inPython {
-				text = strings.ReplaceAll(text, `"python3"`, `"`+python(t)+`"`)
-			}
-			if strings.Contains(text, `"run"`) {
-				t.Fatalf("a service would be built:\n%s", text)
-			}
 			w := newWorld(t)
-			changed := filepath.Join(w.dir, "dapr.yaml")
-			if err := os.WriteFile(changed, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			changed := w.runFile(file, l)
 			out, errs, status := w.pillion("run", "-f", changed, "--",
 				program("pillion"), "invoke", "todo-api", "tasks", "-d", `{"title":"Buy groceries"}`)
 			if status != 0 || !strings.Contains(out, `"title":"Buy groceries"`) {
@@ -62,4 +32,42 @@ func TestTheRunFilesStartTheLesson(t *testing.T) {
 			}
 		})
 	}
+}
+
+// runFile is the lesson's run file with ports of its own and what TestMain
+// built, as a file of the world.
+func (w *world) runFile(file string, l language) string {
+	w.t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	here, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	text := strings.ReplaceAll(string(data), "appDirPath: ", "appDirPath: "+here+"/")
+	for service, port := range map[string]string{"todo-api": "8000", "notification-service": "8001", "billing-service": "8002"} {
+		free, err := porttest.Take()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.t.Cleanup(free.Release)
+		text = strings.ReplaceAll(text, port, free.String())
+		if l == inGo {
+			text = strings.Replace(text, service+"\n    appPort: "+free.String()+"\n    command: [\"go\", \"run\", \".\"]",
+				service+"\n    appPort: "+free.String()+"\n    command: ['"+program(service)+"']", 1)
+		}
+	}
+	if l == inPython {
+		text = strings.ReplaceAll(text, `"python3"`, `"`+python(w.t)+`"`)
+	}
+	if strings.Contains(text, `"run"`) {
+		w.t.Fatalf("a service would be built:\n%s", text)
+	}
+	changed := filepath.Join(w.dir, "dapr.yaml")
+	if err := os.WriteFile(changed, []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return changed
 }
