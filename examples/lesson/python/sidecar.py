@@ -1,14 +1,15 @@
-"""Calls other apps through the sidecar on localhost, in plain HTTP.
+"""Calls other apps and keeps state through the sidecar on localhost, in plain HTTP.
 
-With the Dapr SDK for Python this file is DaprClient().invoke_method(...); it
-is written out here so that the example needs nothing but FastAPI.
+With the Dapr SDK for Python this file is DaprClient().invoke_method(...) and
+.save_state(...); it is written out here so that the example needs nothing but
+FastAPI.
 """
 
 import json
 import os
 import urllib.error
 import urllib.request
-from typing import Optional
+from typing import Any, Optional
 
 BASE = "http://127.0.0.1:" + os.getenv("DAPR_HTTP_PORT", "3500")
 TIMEOUT = os.getenv("CALL_TIMEOUT", "5s")
@@ -44,11 +45,24 @@ def advice(error: CallError) -> str:
     return f"pending: {error}"
 
 
-def _post(path: str, body: dict, app_id: Optional[str] = None) -> str:
+def save_state(store: str, key: str, value: dict) -> None:
+    _post(f"/v1.0/state/{store}", [{"key": key, "value": value}])
+
+
+def get_state(store: str, key: str) -> Optional[dict]:
+    """What was saved; None if there is nothing."""
+    text = _send(urllib.request.Request(BASE + f"/v1.0/state/{store}/{key}"))
+    return json.loads(text) if text else None
+
+
+def _post(path: str, body: Any, app_id: Optional[str] = None) -> str:
     headers = {"Content-Type": "application/json", "pillion-timeout": TIMEOUT}
     if app_id:
         headers["dapr-app-id"] = app_id
-    request = urllib.request.Request(BASE + path, json.dumps(body).encode(), headers, method="POST")
+    return _send(urllib.request.Request(BASE + path, json.dumps(body).encode(), headers, method="POST"))
+
+
+def _send(request: urllib.request.Request) -> str:
     try:
         with urllib.request.urlopen(request) as response:
             return response.read().decode()

@@ -1,7 +1,7 @@
 // Command todo-api is the lesson's first service. It creates tasks and tells
 // notification-service; when a task is completed it has billing-service charge
 // for it and notifies again. It finds both by their app IDs, through its own
-// sidecar, and never learns where they run.
+// sidecar, and never learns where they run; nor where its tasks are kept.
 package main
 
 import (
@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 )
 
@@ -22,17 +21,14 @@ type task struct {
 	Status string `json:"status"`
 }
 
-// api is the service. The tasks live in memory: they are the lesson's
-// subject, not its database.
-type api struct {
-	sidecar *sidecar
+// store is always there; a Component file of that name takes its place.
+const store = "statestore"
 
-	mu    sync.Mutex // guards what follows
-	tasks map[string]task
-}
+// api is the service.
+type api struct{ sidecar *sidecar }
 
 func main() {
-	a := &api{sidecar: newSidecar(), tasks: map[string]task{}}
+	a := &api{newSidecar()}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /tasks", a.create)
 	mux.HandleFunc("GET /tasks/{id}", a.get)
@@ -63,7 +59,9 @@ func (a *api) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t.ID, t.Status = rand.Text(), "pending"
-	a.put(t)
+	if !a.save(w, r, t) {
+		return
+	}
 	log.Printf("Task created: %s", t.Title)
 
 	// The path form: what invoke_method of the Dapr SDKs sends.
@@ -81,9 +79,8 @@ func (a *api) create(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *api) get(w http.ResponseWriter, r *http.Request) {
-	t, ok := a.find(r.PathValue("id"))
+	t, ok := a.find(w, r)
 	if !ok {
-		reply(w, http.StatusNotFound, map[string]string{"detail": "no task " + r.PathValue("id")})
 		return
 	}
 	reply(w, http.StatusOK, t)
@@ -92,13 +89,14 @@ func (a *api) get(w http.ResponseWriter, r *http.Request) {
 // complete marks a task as done, has it charged, and notifies. A task is
 // complete even if it could not be charged; the answer says which.
 func (a *api) complete(w http.ResponseWriter, r *http.Request) {
-	t, ok := a.find(r.PathValue("id"))
+	t, ok := a.find(w, r)
 	if !ok {
-		reply(w, http.StatusNotFound, map[string]string{"detail": "no task " + r.PathValue("id")})
 		return
 	}
 	t.Status = "completed"
-	a.put(t)
+	if !a.save(w, r, t) {
+		return
+	}
 
 	billing := "charged"
 	if _, err := a.sidecar.invoke(r.Context(), "billing-service", "charge", map[string]string{
@@ -135,17 +133,27 @@ func advice(err error) string {
 	}
 }
 
-func (a *api) put(t task) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.tasks[t.ID] = t
+// save keeps a task, or says why it cannot.
+func (a *api) save(w http.ResponseWriter, r *http.Request, t task) bool {
+	if err := a.sidecar.saveState(r.Context(), store, "task-"+t.ID, t); err != nil {
+		log.Printf("Not saved: %v", err)
+		reply(w, http.StatusServiceUnavailable, map[string]string{"detail": err.Error()})
+		return false
+	}
+	return true
 }
 
-func (a *api) find(id string) (task, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	t, ok := a.tasks[id]
-	return t, ok
+// find is the task that the request is about, or says that there is none.
+func (a *api) find(w http.ResponseWriter, r *http.Request) (t task, ok bool) {
+	id := r.PathValue("id")
+	ok, err := a.sidecar.getState(r.Context(), store, "task-"+id, &t)
+	switch {
+	case err != nil:
+		reply(w, http.StatusServiceUnavailable, map[string]string{"detail": err.Error()})
+	case !ok:
+		reply(w, http.StatusNotFound, map[string]string{"detail": "no task " + id})
+	}
+	return t, ok && err == nil
 }
 
 func reply(w http.ResponseWriter, status int, v any) {

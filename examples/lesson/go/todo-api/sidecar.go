@@ -8,12 +8,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 )
 
-// sidecar calls other apps through the sidecar on localhost. It is plain HTTP:
-// the same requests work on Dapr.
+// sidecar calls other apps, and keeps state, through the sidecar on localhost.
+// It is plain HTTP: the same requests work on Dapr.
 type sidecar struct {
 	base    string
 	timeout string
@@ -41,6 +42,26 @@ func (s *sidecar) post(ctx context.Context, appID, path string, body any) (strin
 	return s.do(ctx, path, appID, body)
 }
 
+// saveState keeps value, as JSON, under key of a state store.
+func (s *sidecar) saveState(ctx context.Context, store, key string, value any) error {
+	_, err := s.do(ctx, "/v1.0/state/"+store, "", []map[string]any{{"key": key, "value": value}})
+	return err
+}
+
+// getState reads what was saved into value. It reports false if there is
+// nothing.
+func (s *sidecar) getState(ctx context.Context, store, key string, value any) (bool, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/v1.0/state/"+store+"/"+url.PathEscape(key), nil)
+	if err != nil {
+		return false, err
+	}
+	answer, err := s.send(req)
+	if err != nil || answer == "" {
+		return false, err
+	}
+	return true, json.Unmarshal([]byte(answer), value)
+}
+
 func (s *sidecar) do(ctx context.Context, path, appID string, body any) (string, error) {
 	data, err := json.Marshal(body)
 	if err != nil {
@@ -51,10 +72,14 @@ func (s *sidecar) do(ctx context.Context, path, appID string, body any) (string,
 		return "", err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("pillion-timeout", s.timeout) // the sidecar gives up after this
 	if appID != "" {
 		req.Header.Set("dapr-app-id", appID)
 	}
+	return s.send(req)
+}
+
+func (s *sidecar) send(req *http.Request) (string, error) {
+	req.Header.Set("pillion-timeout", s.timeout) // the sidecar gives up after this
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return "", err
