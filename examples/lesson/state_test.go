@@ -20,7 +20,7 @@ func TestTasksOutliveTheService(t *testing.T) {
 		"Redis":  redisStore,
 	} {
 		for _, l := range []language{inGo, inPython} {
-			t.Run(name+", "+string(l), func(t *testing.T) {
+			t.Run(name+" and "+string(l), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
 				s := service{app: todo, in: l, flags: append([]string{"--app-port", "auto"}, store(w)...)}

@@ -55,7 +55,7 @@ func New(t testing.TB, program string) *World {
 			w.Env = append(w.Env, kv)
 		}
 	}
-	w.Env = append(w.Env, "HOME="+dir, "PILLION_HOME="+w.Home(), "PILLION_RUNTIME_DIR="+filepath.Join(dir, "run"), "NO_COLOR=1")
+	w.Env = append(w.Env, "HOME="+dir, "PILLION_HOME="+w.Home(), "PILLION_RUNTIME_DIR="+filepath.Join(dir, "run"), "NO_COLOR=1", "DAPR_HOST_IP=127.0.0.1")
 	return w
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/pillion-dev/pillion/internal/pilliontest"
 )
 
-// python is Debian's interpreter, which has grpcio and its tools.
+// python is Debian's interpreter, which has grpcio.
 const python = "/usr/bin/python3"
 
 func TestPythonCalls(t *testing.T) {
@@ -52,9 +52,15 @@ func stubs(t *testing.T, w *pilliontest.World) (dir string) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"-m", "grpc_tools.protoc", "--experimental_allow_proto3_optional", "-I" + root, "--python_out=" + dir, "--grpc_python_out=" + dir}, protos...)
-	if out, err := exec.CommandContext(t.Context(), python, args...).CombinedOutput(); err != nil {
-		t.Fatalf("stubs for Python (python3-grpc-tools, which scripts/test installs): %v\n%s", err, out)
+	plugin, err := exec.LookPath("grpc_python_plugin")
+	if err != nil {
+		t.Fatal("stubs for Python need Debian's protobuf-compiler-grpc (scripts/test --install): ", err)
+	}
+	args := append([]string{
+		"-I" + root, "--plugin=protoc-gen-grpc_python=" + plugin, "--python_out=" + dir, "--grpc_python_out=" + dir,
+	}, protos...)
+	if out, err := exec.CommandContext(t.Context(), "protoc", args...).CombinedOutput(); err != nil {
+		t.Fatalf("stubs for Python: %v\n%s", err, out)
 	}
 	return dir
 }

@@ -38,7 +38,8 @@ async function fails(promise, ...texts) {
     said = { error: e };
   }
   assert.ok(said?.error, "it did not fail");
-  const message = String(said.error?.message ?? said.error);
+  const given = said.error?.message ?? said.error;
+  const message = typeof given === "string" ? given : JSON.stringify(given);
   for (const text of texts) {
     assert.ok(message.includes(text), `${JSON.stringify(message)} does not contain ${JSON.stringify(text)}`);
   }

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 import traceback
+import types
 import urllib.error
 import urllib.request
 
@@ -194,10 +195,13 @@ def http_rest():
 def over_grpc():
     import grpc
     from dapr.proto.common.v1 import common_pb2 as common
-    from dapr.proto.runtime.v1 import dapr_pb2 as api
+    from dapr.proto.runtime.v1 import dapr_pb2, invoke_pb2, metadata_pb2, pubsub_pb2, state_pb2
     from dapr.proto.runtime.v1 import dapr_pb2_grpc as stubs
     from google.protobuf.any_pb2 import Any
-    from google.protobuf.empty_pb2 import Empty
+
+    api = types.SimpleNamespace()  # Dapr's messages stand in several files
+    for part in (dapr_pb2, invoke_pb2, metadata_pb2, pubsub_pb2, state_pb2):
+        vars(api).update(vars(part))
 
     dapr = stubs.DaprStub(grpc.insecure_channel(GRPC))
 
