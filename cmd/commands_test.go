@@ -134,10 +134,9 @@ func TestCommandsStandInTheirGroups(t *testing.T) {
 		got[cmd.GroupID] = append(got[cmd.GroupID], cmd.Name())
 	}
 	for group, want := range map[string][]string{
-		groupApps:    {"run", "list", "stop", "logs"},
-		groupCalls:   {"invoke"},
-		groupMachine: {"init", "uninstall"},
-		groupMore:    {"version", "completion", "help"},
+		groupApps:    {"run", "invoke", "list", "stop", "logs"},
+		groupMachine: {"init", "uninstall", "sidecar"},
+		groupMore:    {"docs", "version", "completion", "help"},
 	} {
 		if !slices.Equal(got[group], want) {
 			t.Errorf("%s has %v, want %v", group, got[group], want)

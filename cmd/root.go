@@ -14,7 +14,6 @@ import (
 // The groups of the root's help, by what one wants.
 const (
 	groupApps    = "Apps"
-	groupCalls   = "Calls"
 	groupMachine = "This machine"
 	groupMore    = "More"
 )
@@ -56,7 +55,7 @@ pillion logs -f`,
 	root.CompletionOptions.DisableDefaultCmd = true
 	flagGroup{root.PersistentFlags(), "Everywhere"}.value(&colorValue{c: c}, "color", "",
 		"<when> colours: auto, always or never [auto]")
-	for _, group := range []string{groupApps, groupCalls, groupMachine, groupMore} {
+	for _, group := range []string{groupApps, groupMachine, groupMore} {
 		root.AddGroup(&cobra.Group{ID: group, Title: group})
 	}
 	add := func(group string, commands ...*cobra.Command) {
@@ -69,8 +68,7 @@ pillion logs -f`,
 			root.AddCommand(cmd)
 		}
 	}
-	add(groupApps, newRunCmd(c, runSidecar), newListCmd(c), newStopCmd(c), newLogsCmd(c))
-	add(groupCalls, newInvokeCmd(c, newCaller))
+	add(groupApps, newRunCmd(c, runSidecar), newInvokeCmd(c, newCaller), newListCmd(c), newStopCmd(c), newLogsCmd(c))
 	add(groupMachine, newInitCmd(c), newUninstallCmd(c), newSidecarCmd(c, runSidecar))
 	add(groupMore, newDocsCmd(c), newVersionCmd(c), newCompletionCmd(c))
 	help := newHelpCmd(c)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,7 +25,7 @@ const Patience = time.Minute
 // path. For a TestMain.
 func Build(dir string, more ...string) (string, error) {
 	args := append([]string{"build", "-o", dir + string(filepath.Separator), "github.com/pillion-dev/pillion"}, more...)
-	build := exec.Command("go", args...)
+	build := exec.Command("go", args...) //nolint:gosec,noctx // for tests, before there is one
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go %v: %w\n%s", args, err, out)
 	}
@@ -44,7 +45,7 @@ type World struct {
 // New makes a world for t in which program is pillion.
 func New(t testing.TB, program string) *World {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "pillion-") // short: sockets are in it
+	dir, err := os.MkdirTemp("", "pillion-") //nolint:usetesting // short: sockets are in it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +89,7 @@ func (w *World) Write(name, content string) string {
 // Pillion runs a command of pillion to its end.
 func (w *World) Pillion(args ...string) (out string, status int) {
 	w.t.Helper()
-	c := exec.CommandContext(w.t.Context(), w.program, args...)
+	c := exec.CommandContext(w.t.Context(), w.program, args...) //nolint:gosec // the program under test
 	c.Env, c.Dir = w.Env, w.Dir
 	data, err := c.CombinedOutput()
 	var exit *exec.ExitError
@@ -110,7 +111,7 @@ type Instance struct {
 
 // List is what runs in the world.
 func (w *World) List() ([]Instance, error) {
-	c := exec.Command(w.program, "list", "-o", "json")
+	c := exec.Command(w.program, "list", "-o", "json") //nolint:gosec,noctx // the program under test
 	c.Env, c.Dir = w.Env, w.Dir
 	out, err := c.Output()
 	var exit *exec.ExitError
@@ -138,10 +139,17 @@ func (w *World) Run(id string, args ...string) *Sidecar {
 	return w.Start(id, append([]string{"run", "--app-id", id}, args...)...)
 }
 
+// With is the world with more in its environment.
+func (w *World) With(env ...string) *World {
+	more := *w
+	more.Env = append(slices.Clip(w.Env), env...)
+	return &more
+}
+
 // Start is Run for a whole command line.
 func (w *World) Start(id string, args ...string) *Sidecar {
 	w.t.Helper()
-	c := exec.Command(w.program, args...)
+	c := exec.Command(w.program, args...) //nolint:gosec,noctx // it is stopped by StartProcess: the program under test
 	c.Env, c.Dir = w.Env, w.Dir
 	s := &Sidecar{Process: StartProcess(w.t, c), ID: id}
 	Until(w.t, id+" is ready", func() bool {

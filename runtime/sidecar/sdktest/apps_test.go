@@ -8,12 +8,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	commonv1 "github.com/dapr/dapr/pkg/proto/common/v1"
@@ -113,6 +116,7 @@ func newScene(t *testing.T, flags ...string) *scene {
 	s.Run(httpAppID, "--app-port", httpApp(t))
 	s.Run(grpcAppID, "--app-port", serveGRPC(t, func(srv *grpc.Server) {
 		runtimev1.RegisterAppCallbackServer(srv, grpcApp{})
+		healthv1.RegisterHealthServer(srv, health.NewServer())
 	}), "--app-protocol", "grpc")
 	s.caller = s.Run(selfID, flags...)
 	return s
@@ -120,7 +124,7 @@ func newScene(t *testing.T, flags ...string) *scene {
 
 // environ is what a client in another process is told.
 func (s *scene) environ() []string {
-	return append(s.Env[:len(s.Env):len(s.Env)],
+	return append(slices.Clip(s.Env),
 		"DAPR_HTTP_PORT="+port(s.caller.HTTP), "DAPR_GRPC_PORT="+port(s.caller.GRPC),
 		"DAPR_HTTP_ENDPOINT=http://"+s.caller.HTTP,
 		"SELF="+selfID, "HTTP_APP="+httpAppID, "GRPC_APP="+grpcAppID, "STORE="+storeName)

@@ -13,6 +13,8 @@ import (
 	"github.com/dapr/go-sdk/service/common"
 	daprgrpc "github.com/dapr/go-sdk/service/grpc"
 	"google.golang.org/grpc/codes"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/pillion-dev/pillion/internal/pilliontest"
@@ -42,6 +44,7 @@ func TestGoClient(t *testing.T) {
 		}
 	})
 	goInvokes(t, client)
+	goProxies(t, client)
 	goState(t, client)
 	check(t, goClient, "metadata", func(t *testing.T) {
 		if err := client.SetMetadata(ctx, "greeting", "hello"); err != nil {
@@ -74,10 +77,10 @@ func TestGoClient(t *testing.T) {
 // unwrapped is the gRPC error inside what the SDK returns.
 func unwrapped(err error) error {
 	for e := err; e != nil; {
-		if _, ok := e.(interface{ GRPCStatus() *status.Status }); ok { //nolint:errorlint // one step at a time
+		if _, ok := e.(interface{ GRPCStatus() *status.Status }); ok {
 			return e
 		}
-		u, ok := e.(interface{ Unwrap() error }) //nolint:errorlint // likewise
+		u, ok := e.(interface{ Unwrap() error })
 		if !ok {
 			break
 		}
@@ -134,6 +137,44 @@ func goInvokes(t *testing.T, client dapr.Client) {
 	check(t, goClient, "invoke: a gRPC app", func(t *testing.T) {
 		if got := echo(t, grpcAppID, "post"); got != (said{Verb: "POST", Body: string(content.Data)}) {
 			t.Errorf("echo = %+v", got)
+		}
+	})
+}
+
+// goProxies calls a service that is not Dapr's, over the SDK's connection.
+func goProxies(t *testing.T, client dapr.Client) {
+	t.Helper()
+	check(t, goClient, "proxy: a gRPC service of one's own", func(t *testing.T) {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "dapr-app-id", grpcAppID)
+		got, err := healthv1.NewHealthClient(client.GrpcClientConn()).Check(ctx, &healthv1.HealthCheckRequest{})
+		if err != nil || got.GetStatus() != healthv1.HealthCheckResponse_SERVING {
+			t.Errorf("health = %v, %v", got, err)
+		}
+	})
+}
+
+func TestGoTokens(t *testing.T) {
+	t.Parallel()
+	w := pilliontest.New(t, pillion)
+	check(t, goClient, "API token", func(t *testing.T) {
+		client := withClient(t, w.With("DAPR_API_TOKEN=swordfish").Run("guarded").GRPC)
+		if _, err := client.GetMetadata(t.Context()); status.Code(unwrapped(err)) != codes.Unauthenticated {
+			t.Errorf("without the token: %v", err)
+		}
+		client.WithAuthToken("swordfish")
+		if _, err := client.GetMetadata(t.Context()); err != nil {
+			t.Errorf("with the token: %v", err)
+		}
+	})
+	check(t, goClient, "app's token", func(t *testing.T) {
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The SDK's service refuses who does not send it what the app was told.
+		w.With("APP_API_TOKEN=swordfish").Run("careful", "--app-port", "auto", "--", "env", serviceEnv+"=http", self)
+		if out, exit := w.Pillion("invoke", "careful", "shout", "-d", "hello"); exit != 0 || !strings.Contains(out, "POST HELLO") {
+			t.Errorf("exit %d, %s", exit, out)
 		}
 	})
 }

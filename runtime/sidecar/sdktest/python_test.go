@@ -18,6 +18,9 @@ func TestPythonCalls(t *testing.T) {
 	for sdk, protocol := range map[string]string{pyHTTP: "http", pyGRPC: "grpc"} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
+			if out, err := exec.CommandContext(t.Context(), python, "-c", "import grpc").CombinedOutput(); err != nil {
+				lacks(t, "Python's calls need Debian's python3-grpcio: %v %s", err, out)
+			}
 			s := newScene(t)
 			c := exec.CommandContext(t.Context(), python, filepath.Join("python", "client.py"), protocol)
 			c.Env = s.environ()
@@ -54,7 +57,7 @@ func stubs(t *testing.T, w *pilliontest.World) (dir string) {
 	}
 	plugin, err := exec.LookPath("grpc_python_plugin")
 	if err != nil {
-		t.Fatal("stubs for Python need Debian's protobuf-compiler-grpc (scripts/test --install): ", err)
+		lacks(t, "stubs for Python need Debian's protobuf-compiler-grpc: %v", err)
 	}
 	args := append([]string{
 		"-I" + root, "--plugin=protoc-gen-grpc_python=" + plugin, "--python_out=" + dir, "--grpc_python_out=" + dir,
