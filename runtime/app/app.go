@@ -265,6 +265,7 @@ func (a *App) Stale() int { return int(a.pool.stale.Load()) }
 // of a sentence such as "exit status 1". Calls that wait fail at once, and so
 // does every later one until Restarting or Started.
 func (a *App) Exited(status string) {
+	a.well.Store(false) // the next process is another patient
 	a.gate.set(exited, a.errExited(status))
 	a.events.wake()
 }
@@ -272,6 +273,7 @@ func (a *App) Exited(status string) {
 // Restarting says that the app will be started anew: calls wait for it, and
 // nothing is dialled until Started.
 func (a *App) Restarting() {
+	a.well.Store(false)
 	a.gate.set(restarting, nil)
 	a.events.wake()
 }

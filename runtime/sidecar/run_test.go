@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/daprlog"
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/filewatch"
@@ -174,6 +175,9 @@ func (p *place) start(act string, cfg config.Sidecar, environ ...string) *run {
 			"PATH=" + os.Getenv("PATH"), "HOME=" + p.t.TempDir(), "PILLION_RUNTIME_DIR=" + p.base, actEnv + "=" + act,
 		}, environ...),
 		Out: r, Err: r, Say: r.say, Hurry: r.hurry, Files: p.files,
+	}
+	if cfg.Profile.AsDaprd {
+		env.Records = daprlog.New(r, daprlog.Options{AppID: cfg.AppID})
 	}
 	go func() {
 		defer close(r.ended)
