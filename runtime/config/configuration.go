@@ -9,7 +9,9 @@ import (
 // merged. The zero value is what holds without one.
 type Configuration struct {
 	// Name is the last resource's name.
-	Name           string
+	Name string
+	// Silent are the files that say nothing.
+	Silent         []string
 	Tracing        Tracing
 	Metrics        Metrics
 	APILogging     APILogging

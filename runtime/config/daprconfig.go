@@ -26,7 +26,7 @@ func (c Sidecar) Configuration(getenv func(string) string) (Configuration, error
 		errs = append(errs, m.take(file, getenv))
 	}
 	if err := errors.Join(errs...); err != nil || m.body == nil {
-		return Configuration{}, err
+		return Configuration{Silent: m.silent}, err
 	}
 	return m.configuration()
 }
@@ -37,6 +37,8 @@ type merged struct {
 	// from are the files that the parts are from: those of mappings and lists
 	// that were taken whole.
 	from map[ast.Node]string
+	// silent are the files that say nothing.
+	silent []string
 }
 
 // take merges a file in.
@@ -53,7 +55,8 @@ func (m *merged) take(file string, getenv func(string) string) error {
 		return wrong(yamlLine(err), yamlMessage(err))
 	}
 	if len(parsed.Docs) == 0 || len(entries(parsed.Docs[0].Body)) == 0 {
-		return nil // it says nothing; of further documents Dapr reads none
+		m.silent = append(m.silent, file)
+		return nil // of further documents Dapr reads none
 	}
 	body := parsed.Docs[0].Body
 	if kind := child(body, "kind"); kind != nil && kind.GetToken().Value != "Configuration" {
@@ -166,7 +169,7 @@ func (m *merged) configuration() (Configuration, error) {
 		return d
 	}
 	out := Configuration{
-		Name: given.Metadata.Name,
+		Name: given.Metadata.Name, Silent: m.silent,
 		Tracing: Tracing{
 			SamplingRate: string(spec.Tracing.SamplingRate), Stdout: spec.Tracing.Stdout, ZipkinEndpoint: spec.Tracing.Zipkin.Endpoint,
 			OTel: OTel{

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,8 +147,12 @@ func TestAConfigurationIsReadAsDaprHasIt(t *testing.T) {
 func TestNothingSaidIsNoConfiguration(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"", "# nothing\n", "metadata:\n", "spec:\n"} {
-		got, err := config.Sidecar{ConfigFiles: []string{filepath.Join(folder(t, "c.yaml", text), "c.yaml")}}.Configuration(environment())
-		if want := (config.Configuration{Tracing: config.Tracing{OTel: config.OTel{Secure: got.Tracing.OTel.Secure}}}); !cmp.Equal(got, want) || err != nil {
+		file := filepath.Join(folder(t, "c.yaml", text), "c.yaml")
+		got, err := config.Sidecar{ConfigFiles: []string{file}}.Configuration(environment())
+		if silent := !strings.Contains(text, ":"); silent != slices.Equal(got.Silent, []string{file}) {
+			t.Errorf("%q: silent %v", text, got.Silent)
+		}
+		if want := (config.Configuration{Silent: got.Silent, Tracing: config.Tracing{OTel: config.OTel{Secure: got.Tracing.OTel.Secure}}}); !cmp.Equal(got, want) || err != nil {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}
 	}

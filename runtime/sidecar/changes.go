@@ -35,6 +35,7 @@ func changesOf(old, now *resources) []string {
 
 // withoutPlaces is a Configuration without where its parts stand.
 func withoutPlaces(c config.Configuration) config.Configuration {
+	c.Silent = nil
 	c.HTTPPipeline, c.AppHTTPPipeline = slices.Clone(c.HTTPPipeline), slices.Clone(c.AppHTTPPipeline)
 	for _, handlers := range [][]config.Handler{c.HTTPPipeline, c.AppHTTPPipeline} {
 		for i := range handlers {

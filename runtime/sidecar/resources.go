@@ -80,6 +80,9 @@ func (k *resourceKeeper) reload() {
 		return // not read yet, or Dapr's feature flag says not to
 	}
 	now, err := k.read()
+	if err == nil {
+		err = now.unfinished(old)
+	}
 	if err != nil {
 		k.refuse(err)
 		return
@@ -95,6 +98,17 @@ func (k *resourceKeeper) reload() {
 		f(old, now)
 	}
 	k.say(Notice{Text: "resources read anew", Facts: changes})
+}
+
+// unfinished reports a file of the Configuration that says nothing any more:
+// somebody is writing it, and it does not mean that everything is allowed.
+func (r *resources) unfinished(old *resources) error {
+	for _, file := range r.Configuration.Silent {
+		if !slices.Contains(old.Configuration.Silent, file) {
+			return wrong(file, "it says nothing any more; one that is meant to has at least its kind: Configuration")
+		}
+	}
+	return nil
 }
 
 // refuse says, once, why what was read does not count.

@@ -96,6 +96,8 @@ func TestAccessControlOfAConfigurationIsEnforced(t *testing.T) {
 	expect("todo", "/notify", 200)
 	put(t, file, control("    - {\n"))
 	callee.awaitSaid("cause: " + file + ":9: ")
+	put(t, file, "")
+	callee.awaitSaid("cause: " + file + ": it says nothing any more")
 	expect("todo", "/notify", 200)
 
 	put(t, file, control(strings.ReplaceAll(notifyOnly, "todo", "other")))
