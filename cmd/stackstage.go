@@ -129,16 +129,19 @@ func (s *stackStage) footer() {
 // saySettled says once that every app is ready.
 func (s *stackStage) saySettled() {
 	s.mu.Lock()
-	ready := !s.settled && !s.stopping && s.plan.command == nil && len(s.members) > 1
+	ready := !s.settled && !s.stopping && s.plan.command == nil
 	for _, st := range s.status {
 		ready = ready && st.Ready && !st.Over()
 	}
 	s.settled = s.settled || ready
 	s.mu.Unlock()
-	if ready {
+	if ready && len(s.members) > 1 {
 		s.board.Say(func(p *ui.Printer) {
 			p.Say(ui.MarkOK, "all "+human.Count(len(s.members), "app")+" of "+s.plan.title()+" are ready", "took "+human.Took(time.Since(s.began)))
 		})
+	}
+	if ready && s.c.Name == nameDapr {
+		s.board.Line(upAndRunning(true))
 	}
 }
 

@@ -79,7 +79,7 @@ func (s Stack) ID() string {
 func (s Stack) Ports() []uint16 {
 	var all []uint16
 	for _, a := range s.Apps {
-		for _, n := range []uint16{a.AppPort, a.HTTPPort, a.GRPCPort, a.MeshPort, a.ProfilePort} {
+		for _, n := range []uint16{a.AppPort, a.HTTPPort, a.GRPCPort, a.MeshPort, a.ProfilePort, a.MetricsPort} {
 			if n != 0 {
 				all = append(all, n)
 			}

@@ -5,6 +5,7 @@ package stack
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -96,6 +97,9 @@ func Run(ctx context.Context, s Stack) Result {
 	beside.Go(func() { _ = sidecar.Tune(alive, s.Environ) }) // it returns nil
 	files := r.shareFiles()
 	beside.Go(func() { _ = files.Run(alive) }) // nil, too
+	if !slices.ContainsFunc(s.Apps, func(a App) bool { return a.Config.Profiling }) {
+		runtime.MemProfileRate = 0 // samples that nobody can ask for
+	}
 	defer beside.Wait()
 	defer stop()
 

@@ -126,6 +126,13 @@ func (b *Board) Say(say func(p *Printer)) {
 	say(b.sides[0].printer)
 }
 
+// Line writes a line of its own on the stream of standard outputs.
+func (b *Board) Line(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sideOf(true).printer.Line(text)
+}
+
 // Through makes everything go through w from now on, and takes the footer away:
 // somebody else writes there, too.
 func (b *Board) Through(w io.Writer) {
