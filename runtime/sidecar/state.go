@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,9 +49,23 @@ func stateDrivers() map[string]stateDriver {
 	}
 }
 
+// unkept are Dapr's metadata of any state store that promise what is not here:
+// without a word, secrets would lie in plain text, and messages would not be
+// sent.
+var unkept = map[string]string{
+	"primaryEncryptionKey":   "this version does not encrypt state",
+	"secondaryEncryptionKey": "this version does not encrypt state",
+	"outboxPublishPubsub":    "this version has no pub/sub, and so no outbox",
+}
+
 // newStore makes the store of a component, and how the block knows it.
 func newStore(c config.Component) (state.Component, error) {
 	made, err := stateDrivers()[strings.ToLower(c.Type)](c)
+	for _, name := range slices.Sorted(maps.Keys(unkept)) {
+		if _, given := c.Property(name); given {
+			err = errors.Join(err, fmt.Errorf("%s: %s", name, unkept[name]))
+		}
+	}
 	prefix, _ := c.Property("keyPrefix")
 	return state.Component{Name: c.Name, Type: c.Type, Version: c.Version, KeyPrefix: prefix, Store: made}, err
 }

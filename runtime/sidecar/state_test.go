@@ -152,10 +152,12 @@ func TestAMistakeInAStateStoreEndsTheStart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.yaml")
-	put(t, file, component("statestore", "state.sqlite", metadata("connectionString", "a.db", "keyPrefix", "a||b", "timeout", "soon")))
+	put(t, file, component("statestore", "state.sqlite", metadata("connectionString", "a.db", "keyPrefix", "a||b", "timeout", "soon",
+		"primaryEncryptionKey", "00", "outboxPublishPubsub", "p")))
 	err := newPlace(t).start("", config.Sidecar{ResourcesPaths: []string{dir}}).failed()
 	for _, want := range []string{
 		file + ":1: the component statestore: ", `timeout: "soon" is no duration such as 2s`, "keyPrefix: input key/keyPrefix 'a||b' can't contain '||'",
+		"primaryEncryptionKey: this version does not encrypt state", "outboxPublishPubsub: this version has no pub/sub",
 	} {
 		if !apperr.Is(err, apperr.OwnConfig) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

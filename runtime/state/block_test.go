@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -375,6 +376,35 @@ func TestACallFinishesOnTheStoreItBeganWith(t *testing.T) {
 		t.Errorf("the call under way read %q, want old", got)
 	}
 	within.Receive(t, old.closed)
+}
+
+func TestNoCallFailsWhileStoresAreExchanged(t *testing.T) {
+	t.Parallel()
+	b := newBlock(t, state.Config{}, memoryStore("s"))
+	done := make(chan struct{})
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() {
+			for n := 0; ; n++ {
+				if err := b.Save(t.Context(), "s", []state.Set{set("a", "1")}); err != nil {
+					t.Errorf("save %d: %v", n, err)
+					return
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for range 500 {
+		if err := b.Mount(memoryStore("s")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(done)
+	callers.Wait()
 }
 
 func TestCloseDoesNotWaitForEver(t *testing.T) {
