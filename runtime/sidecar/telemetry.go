@@ -21,8 +21,12 @@ import (
 	"github.com/pillion-dev/pillion/tls/identity"
 )
 
-// traceFlush bounds the wait for the last spans to be delivered.
-const traceFlush = 2 * time.Second
+// traceFlush bounds the wait for the last spans to be delivered, leastFlush is
+// what they get if the grace period is over.
+const (
+	traceFlush = 2 * time.Second
+	leastFlush = 500 * time.Millisecond
+)
 
 // traceScope is where Dapr's log says its spans.
 const traceScope = "dapr.runtime.trace"
@@ -92,7 +96,9 @@ func (s *sidecar) count(spec config.Metrics) error {
 	if err != nil {
 		return err
 	}
-	s.metrics.CertificateMade("") // without one we would not be here
+	if s.cfg.Profile.SecureMesh || s.cfg.EnableMTLS {
+		s.metrics.CertificateMade("") // without one we would not be here
+	}
 	for _, r := range s.readings() {
 		if err := s.metrics.Watch(r); err != nil {
 			return err
@@ -252,7 +258,11 @@ func (s *sidecar) closeTracer(ctx context.Context) {
 	if s.tracer == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), traceFlush)
+	wait := traceFlush
+	if !s.halted.IsZero() {
+		wait = min(wait, max(s.cfg.Grace-time.Since(s.halted), leastFlush))
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	defer cancel()
 	if err := s.tracer.Close(ctx); err != nil {
 		s.log.Debug("not all spans delivered", "err", err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -40,6 +41,7 @@ const scrapesAtOnce = 8
 // nothing. What has been counted once costs no allocation the next time.
 type Metrics struct {
 	registry *prometheus.Registry
+	handler  http.Handler
 	app      string
 	http     *httpMetrics
 	grpc     *grpcMetrics
@@ -68,6 +70,10 @@ func NewMetrics(o Counting) (*Metrics, error) {
 	)
 	return &Metrics{
 		registry: m.registry, app: o.AppID,
+		// A registry that cannot be read in part is read as far as it can be.
+		handler: promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+			ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: scrapesAtOnce,
+		}),
 		http: newHTTPMetrics(&m, o.AppID, paths, latencies), grpc: newGRPCMetrics(&m, o.AppID, latencies),
 		calls: newCallMetrics(&m, o.AppID, latencies), runtime: newRuntimeMetrics(&m, o, latencies),
 	}, nil
@@ -90,11 +96,7 @@ func bucketsOf(c config.Metrics) ([]float64, error) {
 }
 
 // ServeHTTP answers those who scrape, at any path.
-func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// A registry that cannot be read in part is read as far as it can be.
-	promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: scrapesAtOnce}).
-		ServeHTTP(w, r)
-}
+func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.handler.ServeHTTP(w, r) }
 
 // A Reading is a value that somebody else counts.
 type Reading struct {
@@ -113,7 +115,7 @@ func (m *Metrics) Watch(r Reading) error {
 		labels[r.Label] = r.Value
 	}
 	var c prometheus.Collector
-	if total := "_total"; len(r.Name) > len(total) && r.Name[len(r.Name)-len(total):] == total {
+	if strings.HasSuffix(r.Name, "_total") {
 		c = prometheus.NewCounterFunc(prometheus.CounterOpts{Name: ownPrefix + r.Name, Help: r.Help, ConstLabels: labels}, r.Read)
 	} else {
 		c = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: ownPrefix + r.Name, Help: r.Help, ConstLabels: labels}, r.Read)
