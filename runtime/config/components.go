@@ -149,8 +149,15 @@ func lacking(kind, version string) (why string, unknown bool) {
 		hint = " (did you mean " + meant + "?)"
 	}
 	for _, b := range blocks {
-		if strings.HasPrefix(lower, b.prefix) {
-			return "this version has no " + kind + hint + ": " + b.answer, false
+		switch {
+		case !strings.HasPrefix(lower, b.prefix):
+		case isDaprs(b.prefix, lower):
+			return "this version has no " + kind + ": " + b.answer, false
+		default:
+			if meant := near.Match(lower, typesOf(b.prefix)); meant != "" {
+				hint = " (did you mean " + meant + "?)"
+			}
+			return "no component is called " + kind + hint + ": " + b.answer, true
 		}
 	}
 	return "no component is called " + kind + hint, true

@@ -203,7 +203,6 @@ func TestWhatIsMissingMakesAComponentUnusable(t *testing.T) {
 		"this version has no secretstores.kubernetes":   store("statestore", "state.redis", redis, "auth: {secretStore: s}\n---\n", store("s", "secretstores.kubernetes", "[]")),
 		"has no secret \"KEY\"":                         store("statestore", "state.redis", redis, "  ignoreErrors: true\nauth: {secretStore: s}\n---\n", store("s", "secretstores.local.env", "[]")),
 		"this version has no pubsub.redis: publishing":  store("statestore", "pubsub.redis", redis),
-		"no state.reddis (did you mean state.redis?)":   store("statestore", "state.reddis", redis),
 		"state.redis is known here in version v1, not ": strings.Replace(store("statestore", "state.redis", "[]"), "version: v1", "version: v2", 1),
 		"are, by way of other stores, in itself":        store("s", "secretstores.local.file", "[{name: secretsFile, secretKeyRef: {name: a}}]", "auth: {secretStore: s}\n"),
 		"secretsFile: there is no " + file:              store("statestore", "secretstores.local.file", "[{name: secretsFile, value: "+file+"}]", "  ignoreErrors: true\n"),
@@ -217,9 +216,13 @@ func TestWhatIsMissingMakesAComponentUnusable(t *testing.T) {
 			t.Errorf("%+v, want %q", c, want)
 		}
 	}
-	got, err := read(t, store("x", "stat.redis", "[]"))
-	if err != nil || !got.Components[0].Unknown || !strings.Contains(got.Components[0].Unusable, "did you mean state.redis?") {
-		t.Errorf("%+v, %v", got.Components, err)
+	for kind, meant := range map[string]string{
+		"stat.redis": "state.redis", "state.reddis": "state.redis", "pubsub.kafca": "pubsub.kafka", "lock.Rediss": "lock.redis",
+	} {
+		got, err := read(t, store("x", kind, "[]"))
+		if err != nil || !got.Components[0].Unknown || !strings.Contains(got.Components[0].Unusable, "did you mean "+meant+"?") {
+			t.Errorf("%s: %+v, %v", kind, got.Components, err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ package sidecar_test
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,9 +25,7 @@ func asDaprd(t *testing.T, flags config.Given) config.Sidecar {
 		"app-id": {"app"}, "dapr-http-port": {"0"}, "dapr-grpc-port": {"0"}, "dapr-listen-addresses": {"127.0.0.1"},
 		"dapr-internal-grpc-listen-address": {"127.0.0.1"}, "enable-metrics": {"false"},
 	}
-	for name, values := range flags {
-		given[name] = values
-	}
+	maps.Copy(given, flags)
 	cfg, err := config.ResolveSidecar(given, func(string) string { return "" }, config.File{})
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +81,7 @@ func TestNothingOfADaprdIsLeftInTheProcess(t *testing.T) { //nolint:paralleltest
 func TestASecondDaprdTakesNoSocketFromTheFirst(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
-	dir, err := os.MkdirTemp("", "socks") // a socket's path is short
+	dir, err := os.MkdirTemp("", "socks") //nolint:usetesting // a socket's path is short
 	if err != nil {
 		t.Fatal(err)
 	}
