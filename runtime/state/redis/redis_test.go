@@ -275,7 +275,7 @@ func TestAWriteIsNeverSentTwice(t *testing.T) {
 	t.Parallel()
 	s := statetest.ServeRedis(t)
 	between := cut(t, s.Addr())
-	store := open(t, between.ln.Addr().String(), "redisMaxRetries", "20", "redisMinRetryInterval", "1", "redisMaxRetryInterval", "1")
+	store := open(t, between.ln.Addr().String(), "redisMaxRetries", "1000000", "redisMinRetryInterval", "1", "redisMaxRetryInterval", "1")
 	statetest.Save(t, store, state.Set{Key: "a", Value: []byte("1")})
 	between.swallow(true)
 	err := store.Transact(t.Context(), []state.Operation{{Set: &state.Set{Key: "a", Value: []byte("2")}}})
