@@ -278,7 +278,7 @@ func TestAWriteIsNeverSentTwice(t *testing.T) {
 	store := open(t, between.ln.Addr().String(), "redisMaxRetries", "1000000", "redisMinRetryInterval", "1", "redisMaxRetryInterval", "1")
 	statetest.Save(t, store, state.Set{Key: "a", Value: []byte("1")})
 	between.swallow(true)
-	err := store.Transact(t.Context(), []state.Operation{{Set: &state.Set{Key: "a", Value: []byte("2")}}})
+	err := store.Transact(within.Context(t), []state.Operation{{Set: &state.Set{Key: "a", Value: []byte("2")}}})
 	if err == nil || !strings.Contains(err.Error(), "the server has closed the connection") {
 		t.Errorf("Transact = %v", err)
 	}

@@ -224,7 +224,7 @@ func (s *Store) explain(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("sqlite %s: %w", s.cfg.Path, context.Cause(ctx))
 	case isBusy(err):
-		return fmt.Errorf("sqlite %s: another program has kept it locked for %v: %w", s.cfg.Path, s.cfg.Busy, err)
+		return fmt.Errorf("sqlite %s: another program keeps it locked; waited up to %v: %w", s.cfg.Path, s.cfg.Busy, err)
 	default:
 		return fmt.Errorf("sqlite %s: %w", s.cfg.Path, err)
 	}

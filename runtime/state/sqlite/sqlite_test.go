@@ -146,7 +146,7 @@ func TestALockedFileIsWaitedForAndSaid(t *testing.T) {
 		t.Errorf("a reader beside the writer gets %q", item.Value)
 	}
 	write := []state.Operation{{Set: &state.Set{Key: "a", Value: []byte("2")}}}
-	if err := s.Transact(t.Context(), write); err == nil || !strings.Contains(err.Error(), "another program has kept it locked for 50ms") {
+	if err := s.Transact(t.Context(), write); err == nil || !strings.Contains(err.Error(), "another program keeps it locked; waited up to 50ms") {
 		t.Errorf("Transact = %v", err)
 	}
 	gone := errors.New("the caller has gone")
