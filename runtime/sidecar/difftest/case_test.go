@@ -284,6 +284,14 @@ func (p *parser) add(c *testCase) {
 	p.cases = append(p.cases, c)
 }
 
+// isGRPC reports whether the client makes calls of gRPC.
+func (c *testCase) isGRPC() bool {
+	return slices.ContainsFunc(c.client, func(s step) bool {
+		kind, found := strings.CutPrefix(strings.ToLower(s.arg), "content-type: application/grpc")
+		return s.op == "|" && found && (kind == "" || strings.ContainsAny(kind[:1], "+; "))
+	})
+}
+
 // knownToFail reports whether the case is known to fail for a protocol.
 func (c *testCase) knownToFail(protocol string) bool {
 	return slices.Contains(strings.Fields(c.fails), protocol)
