@@ -8,6 +8,8 @@ import (
 	"github.com/pillion-dev/pillion/runtime/config"
 )
 
+const metricsVariable = "DAPR_METRICS_PORT"
+
 // environ is the app's environment: what we were given, and what an app of
 // Dapr expects (dapr-facts §11.3: APP_ID and friends). PORT and APP_PORT are
 // only set when the port was chosen by a flag, because many programs follow
@@ -32,7 +34,7 @@ func environ(base []string, cfg config.Sidecar, http, grpc uint16) []string {
 		"DAPR_GRPC_ENDPOINT":  "http://127.0.0.1:" + port(grpc),
 	}
 	if cfg.Metrics {
-		set["DAPR_METRICS_PORT"] = port(cfg.MetricsPort)
+		set[metricsVariable] = port(cfg.MetricsPort)
 	}
 	if cfg.AppPort != 0 {
 		set["PORT"], set["APP_PORT"] = port(cfg.AppPort), port(cfg.AppPort)
@@ -40,7 +42,7 @@ func environ(base []string, cfg config.Sidecar, http, grpc uint16) []string {
 	out := slices.DeleteFunc(slices.Clone(base), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
 		_, ours := set[name]
-		return ours
+		return ours || name == metricsVariable // another run's says nothing of this one
 	})
 	for name, value := range set {
 		out = append(out, name+"="+value)

@@ -40,8 +40,11 @@ func TestTheAppsEnvironmentIsOursAndDaprs(t *testing.T) {
 		},
 		"nested in another run": {
 			config.Sidecar{AppID: "inner"},
-			[]string{"APP_ID=outer", "DAPR_HTTP_PORT=1", "DAPR_HTTP_ENDPOINT=http://127.0.0.1:1"},
-			map[string]string{"APP_ID": "inner", "DAPR_HTTP_PORT": some, "DAPR_HTTP_ENDPOINT": some},
+			[]string{"APP_ID=outer", "DAPR_HTTP_PORT=1", "DAPR_HTTP_ENDPOINT=http://127.0.0.1:1", "DAPR_METRICS_PORT=1"},
+			map[string]string{"APP_ID": "inner", "DAPR_HTTP_PORT": some, "DAPR_HTTP_ENDPOINT": some, "DAPR_METRICS_PORT": ""},
+		},
+		"metrics": {
+			config.Sidecar{Metrics: true}, nil, map[string]string{"DAPR_METRICS_PORT": some},
 		},
 		"a PORT of the user's stays without --app-port": {
 			config.Sidecar{}, []string{"PORT=8080"}, map[string]string{"PORT": "8080", "APP_PORT": ""},
