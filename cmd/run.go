@@ -79,7 +79,7 @@ func addRunFlags(cmd *cobra.Command, runFile *string) {
 	side.setting("log-level", "", "<level> debug, info, warn or error [info]")
 	side.setting("resources-path", "", "<dir> Dapr resources [~/.pillion/resources]")
 	side.setting("config", "c", "<file> Dapr configuration")
-	side.setting("state", "", "<file> of the built-in state store [~/.pillion/state.db]")
+	side.setting("state", "", "<file> of the state store [~/.pillion/state.db]")
 	mesh := group(cmd, "Mesh")
 	mesh.setting("namespace", "n", "<name> the group of apps it belongs to [default]")
 	mesh.setting("discovery", "", "<list> where to look: local, mdns, static [all]")
