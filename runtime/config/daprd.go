@@ -89,10 +89,13 @@ var daprdSettings = []setting{
 // says all of that on the command line. Getenv is daprd's environment.
 func ResolveSidecar(given Given, getenv func(string) string, file File) (Sidecar, error) {
 	file = file.without("grace", "allowedOrigins", "logLevel", "enableApiLogging")
+	given = maps.Clone(given)
+	maps.DeleteFunc(given, func(_ string, values []string) bool { return last(values) == "" }) // as if it were not there
 	shared := maps.Clone(given)
 	delete(shared, "read-buffer-size") // daprd's takes any size
 	c, unread := Resolve(shared, getenv, file)
 	c.Profile = SidecarProfile()
+	c.AppProtocol = strings.ToLower(c.AppProtocol)
 	c.Grace = DefaultGracefulShutdown
 	c.Metrics, c.MetricsPort = true, c.Profile.MetricsPort
 	errs := []error{unread}
@@ -108,6 +111,9 @@ func ResolveSidecar(given Given, getenv func(string) string, file File) (Sidecar
 	}
 	return c, errors.Join(errs...)
 }
+
+// ClearMesh reports whether sidecars speak to each other in clear text.
+func (c Sidecar) ClearMesh() bool { return !c.Profile.SecureMesh && !c.EnableMTLS }
 
 // zero reports whether a port was given as 0: any free one.
 func zero(values []string) bool { return strings.TrimSpace(last(values)) == "0" }

@@ -85,6 +85,12 @@ func TestNumbersMeanWhatTheyMeanToDaprd(t *testing.T) {
 		{"dapr-http-max-request-size", "16", func(c Sidecar) any { return c.MaxBody }, int64(16 << 20)},
 		{"read-buffer-size", "1Mi", func(c Sidecar) any { return c.ReadBuffer }, int64(mostReadBuffer)},
 		{"read-buffer-size", "-1", func(c Sidecar) any { return c.ReadBuffer }, int64(0)},
+		{"app-port", "", func(c Sidecar) any { return c.AppPort }, uint16(0)},
+		{"dapr-public-port", "", func(c Sidecar) any { return c.PublicPort }, uint16(0)},
+		{"app-protocol", "GRPC", func(c Sidecar) any { return c.AppProtocol }, "grpc"},
+		{"app-protocol", "", func(c Sidecar) any { return c.AppProtocol }, "http"},
+		{"enable-mtls", "true", func(c Sidecar) any { return c.ClearMesh() }, false},
+		{"enable-mtls", "false", func(c Sidecar) any { return c.ClearMesh() }, true},
 		{"app-health-threshold", "-1", func(c Sidecar) any { return c.AppHealth.WithDefaults().Threshold }, 3},
 		{"app-health-probe-interval", "0", func(c Sidecar) any { return c.AppHealth.WithDefaults().Interval }, 5 * time.Second},
 	} {

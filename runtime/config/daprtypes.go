@@ -7,7 +7,7 @@ import (
 
 // daprTypes are the names of the component types that daprd 1.18 has, by the
 // block they begin with. One that is not among them is nobody's.
-var daprTypes = map[string]string{
+var daprTypes = map[string]string{ //nolint:gosec // names of types, no secrets
 	"state.": `aerospike alicloud.tablestore aws.dynamodb azure.blobstorage azure.cosmosdb azure.tablestorage cassandra
 		cloudflare.workerskv cockroachdb coherence consul couchbase etcd gcp.firestore hashicorp.consul hazelcast in-memory
 		jetstream memcached mongodb mysql oci.objectstorage oracledatabase postgres postgresql ravendb redis rethinkdb sqlite

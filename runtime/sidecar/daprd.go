@@ -149,7 +149,7 @@ func (s *sidecar) sayListening() {
 
 // sayMesh says how sidecars of this one speak to each other.
 func (s *sidecar) sayMesh() {
-	if !s.cfg.EnableMTLS {
+	if s.cfg.ClearMesh() {
 		s.records.Say(slog.LevelWarn, scopeSecurity, "mTLS is disabled. Skipping certificate request and tls validation")
 		return
 	}

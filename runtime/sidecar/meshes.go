@@ -17,8 +17,9 @@ import (
 // How sidecars speak to each other is chosen here and nowhere else: what takes
 // calls, what sends them, and where others are looked for. `pillion run` and
 // `pillion sidecar --enable-mtls` have mutual TLS and pillion's own protocol
-// (docs/adr/0008). So has, in this version, a sidecar without --enable-mtls,
-// which reaches sidecars of its home by it.
+// (docs/adr/0008). So has, in this version, a sidecar whose mesh is to be in
+// clear text (config.Sidecar.ClearMesh), which reaches sidecars of its home by
+// it.
 
 // A meshServer takes the calls of other sidecars and hands them to the app.
 type meshServer interface {

@@ -85,7 +85,7 @@ func (s *sidecar) prepare(ctx context.Context) error {
 
 // needsNoHome reports whether the sidecar can do without an identity that
 // others know.
-func (s *sidecar) needsNoHome() bool { return s.cfg.Profile.AsDaprd && !s.cfg.EnableMTLS }
+func (s *sidecar) needsNoHome() bool { return s.cfg.ClearMesh() }
 
 // checkTwins looks for instances of the same app ID that are something else:
 // another folder or another command. Nobody chose a derived ID, so it may not
