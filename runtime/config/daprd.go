@@ -113,7 +113,9 @@ func ResolveSidecar(given Given, getenv func(string) string, file File) (Sidecar
 }
 
 // ClearMesh reports whether sidecars speak to each other in clear text.
-func (c Sidecar) ClearMesh() bool { return !c.Profile.SecureMesh && !c.EnableMTLS }
+func (c Sidecar) ClearMesh() bool {
+	return c.Profile != (Profile{}) && !c.Profile.SecureMesh && !c.EnableMTLS
+}
 
 // zero reports whether a port was given as 0: any free one.
 func zero(values []string) bool { return strings.TrimSpace(last(values)) == "0" }

@@ -101,6 +101,15 @@ func TestNumbersMeanWhatTheyMeanToDaprd(t *testing.T) {
 	}
 }
 
+func TestTheZeroProfileIsRunsWhichIsNeverInClearText(t *testing.T) {
+	t.Parallel()
+	for name, p := range map[string]Profile{"zero": {}, "run": RunProfile()} {
+		if (Sidecar{Profile: p}).ClearMesh() {
+			t.Errorf("the %s profile's mesh is in clear text", name)
+		}
+	}
+}
+
 func TestResolveSidecarReportsEveryValueItCannotRead(t *testing.T) {
 	t.Parallel()
 	_, err := ResolveSidecar(Given{
