@@ -39,16 +39,14 @@ func newPair(t *testing.T, h http.HandlerFunc, environ ...string) *pair {
 	return p
 }
 
-// otlp is the environment of a sidecar that sends its traces to c.
+// otlp is the environment of a sidecar that sends its traces to c: in clear,
+// which the address says, or a variable of its own.
 func (c *collector) otlp(protocol string) []string {
-	address := c.grpc
-	if protocol != "grpc" {
-		address = c.http
+	environ := []string{"OTEL_EXPORTER_OTLP_PROTOCOL=" + protocol, "OTEL_EXPORTER_OTLP_HEADERS=x-token=a%20b"}
+	if protocol == "grpc" {
+		return append(environ, "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+c.grpc)
 	}
-	return []string{
-		"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + address, "OTEL_EXPORTER_OTLP_PROTOCOL=" + protocol,
-		"OTEL_EXPORTER_OTLP_INSECURE=true", "OTEL_EXPORTER_OTLP_HEADERS=x-token=a%20b",
-	}
+	return append(environ, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.http, "OTEL_EXPORTER_OTLP_INSECURE=true")
 }
 
 func TestOneTraceCrossesBothSidecars(t *testing.T) {
