@@ -17,7 +17,8 @@ func TestBodyIsDaprsToTheByte(t *testing.T) {
 	}{
 		{"basic", daprerr.Error{Code: "ERR_X", Message: "m"}, `{"errorCode":"ERR_X","message":"m"}`},
 		{
-			"with an info that has no metadata", daprerr.Error{Code: "ERR_X", Message: "m", Info: &daprerr.Info{Reason: "R"}},
+			"with an info that has no metadata",
+			daprerr.Error{Code: "ERR_X", Message: "m", Info: &daprerr.Info{Reason: "R"}},
 			`{"errorCode":"ERR_X","message":"m","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"dapr.io","metadata":null,"reason":"R"}]}`,
 		},
 		{
