@@ -158,7 +158,7 @@ func TestAppThatServesOneConnectionAtATime(t *testing.T) {
 	}()
 	t.Cleanup(func() { _ = ln.Close(); within.Receive(t, done) })
 	a, _ := runApp(t, app.Config{Port: portOf(ln)})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // less than an idle connection is kept
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second) // less than an idle connection is kept
 	defer cancel()
 	for range 20 {
 		ans, err := a.Serve(ctx, post("/", "body"))
