@@ -28,7 +28,8 @@ const (
 type cache struct {
 	version atomic.Uint64
 	// next is when the first record expires or wants to be refreshed, in Unix
-	// nanoseconds: whoever asks for the version after that moves the cache on.
+	// nanoseconds: whoever asks for the version after that, or adds, moves the
+	// cache on.
 	next atomic.Int64
 
 	mu    sync.Mutex // guards what follows
@@ -55,6 +56,9 @@ func newCache() *cache {
 func (c *cache) add(k *keys, r record, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if now.UnixNano() >= c.next.Load() {
+		c.turn(now) // perhaps nobody asks: what has expired must go all the same
+	}
 	old := c.known[r.instance]
 	if old != nil && (old.gone || r.epoch.Before(old.epoch.Add(-replayGrace))) {
 		return false
@@ -132,15 +136,16 @@ func (c *cache) all(now time.Time) []discovery.Endpoint {
 // which is how a name is known to be in use.
 func (c *cache) present(now time.Time) uint64 {
 	if now.UnixNano() >= c.next.Load() {
+		c.mu.Lock()
 		c.turn(now)
+		c.mu.Unlock()
 	}
 	return c.version.Load()
 }
 
-// turn drops what has expired and tells what wants to be refreshed.
+// turn drops what has expired and tells what wants to be refreshed. Callers
+// hold mu.
 func (c *cache) turn(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	changed := false
 	maps.DeleteFunc(c.known, func(_ string, h *heard) bool {
 		expired := !now.Before(h.expires)

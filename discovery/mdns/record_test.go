@@ -1,6 +1,7 @@
 package mdns
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -166,6 +167,24 @@ func TestTheCacheForgetsAndAsksToBeRefreshed(t *testing.T) {
 	}
 	if n, _ := lookup(60 * time.Second); n != 0 || len(c.known) != 0 {
 		t.Errorf("at 60 s: %d, %d kept", n, len(c.known))
+	}
+}
+
+// An instance that never looks anybody up hears of all the others.
+func TestTheCacheForgetsAlthoughNobodyAsks(t *testing.T) {
+	t.Parallel()
+	k, c := testKeys(t, "secret", ""), newCache()
+	r := testRecord(k)
+	now := time.Unix(1800000000, 0)
+	for n := range 200 {
+		r.instance = fmt.Sprintf("i%07d", n)
+		now = now.Add(time.Second)
+		if !c.add(k, r, now) {
+			t.Fatalf("instance %d is no news", n)
+		}
+	}
+	if most := int(lasting/time.Second) + 1; len(c.known) > most {
+		t.Errorf("%d are kept of 200, want at most %d", len(c.known), most)
 	}
 }
 
