@@ -1,5 +1,7 @@
 package apperr
 
+import "strconv"
+
 // Domain is the domain of our ErrorInfo details.
 const Domain = "pillion.dev"
 
@@ -25,7 +27,9 @@ func (e *Error) Details() []Detail {
 		"hop":     string(e.At()),
 		"reached": e.Reached.String(),
 	}
-	for key, value := range map[string]string{"cause": e.Cause, "hint": e.Hint, "instance": e.Instance} {
+	for key, value := range map[string]string{
+		"cause": e.Cause, "hint": e.Hint, "instance": e.Instance, "attempts": e.attempts(),
+	} {
 		if value != "" {
 			meta[key] = value
 		}
@@ -51,4 +55,12 @@ func (e *Error) InvokeBody(id string) Body {
 		message = "failed to invoke, id: " + id + ", err: " + message
 	}
 	return Body{ErrorCode: e.Reason.Code(), Message: message, Details: e.Details()}
+}
+
+// attempts is the number of attempts in words; "" for one.
+func (e *Error) attempts() string {
+	if e.Attempts < 2 {
+		return ""
+	}
+	return strconv.Itoa(e.Attempts)
 }

@@ -40,6 +40,7 @@ const (
 	GRPCAppUnavailable Reason = "GRPC_APP_UNAVAILABLE"
 	AppGone            Reason = "APP_GONE" // the app closed the connection before its answer was complete
 	DeadlineExceeded   Reason = "DEADLINE_EXCEEDED"
+	CircuitOpen        Reason = "CIRCUIT_OPEN" // a circuit breaker of a policy lets no call pass
 	ProtocolError      Reason = "PROTOCOL_ERROR"
 	BodyTooLarge       Reason = "BODY_TOO_LARGE"
 	HeadTooLarge       Reason = "HEAD_TOO_LARGE"
@@ -104,6 +105,7 @@ var table = map[Reason]row{
 	AppUnhealthy:       {HopApp, 500, directInvoke, 76, grpcInternal},
 	AppGone:            {HopApp, 500, directInvoke, 76, grpcUnavailable},
 	DeadlineExceeded:   {HopApp, 500, directInvoke, 75, grpcDeadlineExceeded},
+	CircuitOpen:        {HopSidecar, 500, directInvoke, 76, grpcUnknown},
 	ProtocolError:      {HopPeer, 500, directInvoke, 77, grpcInternal},
 	BodyTooLarge:       {HopSidecar, 500, directInvoke, 77, grpcResourceExhausted},
 	HeadTooLarge:       {HopSidecar, 431, directInvoke, 77, grpcResourceExhausted},

@@ -104,7 +104,7 @@ func invokeFailed(ctx context.Context, id string, err error) error {
 
 func speaksForItself(r apperr.Reason) bool {
 	switch r {
-	case apperr.DeadlineExceeded, apperr.Cancelled, apperr.BodyTooLarge, apperr.GRPCAppUnavailable:
+	case apperr.DeadlineExceeded, apperr.Cancelled, apperr.BodyTooLarge, apperr.GRPCAppUnavailable, apperr.CircuitOpen:
 		return true
 	default:
 		return false

@@ -22,10 +22,14 @@ const (
 
 // mark says on an answer that pillion made it, why, and at which hop.
 func mark(e *apperr.Error) invoke.Fields {
-	return invoke.Fields{
+	fields := invoke.Fields{
 		{Name: invoke.FieldError, Value: string(e.Reason)},
 		{Name: invoke.FieldHop, Value: string(e.At())},
 	}
+	if e.Attempts > 1 {
+		fields.Add(invoke.FieldAttempts, strconv.Itoa(e.Attempts))
+	}
+	return fields
 }
 
 // render is the answer to a request for the app called id that failed with e,

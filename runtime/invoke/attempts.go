@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -66,8 +67,11 @@ func newAttempts(i *Invoker, c *Call) *attempts {
 // run carries the call to an instance of key's app, which is want.
 func (a *attempts) run(ctx context.Context, key discovery.Key, want identity.ID) (*Answer, error) {
 	a.key = key
+	view, kept := a.c.Body.(*replayView)
 	switch c := a.c; {
 	case c.Body == nil:
+	case kept:
+		a.body = &again{r: view.r, views: []*replayView{view}}
 	case a.kept.keep(c.Body):
 		a.body = &a.kept
 	default:
@@ -253,6 +257,9 @@ func (a *attempts) answered(answer *Answer) *Answer {
 		answer.Peer = a.to.want
 	}
 	answer.Attempts = a.n
+	if a.n > 1 {
+		answer.Fields.Add(FieldAttempts, strconv.Itoa(a.n))
+	}
 	a.answer = answerBody{Body: answer.Body, call: a, timing: a.c.Timing}
 	if a.answer.timing != nil {
 		a.answer.began = time.Since(a.progress.began)

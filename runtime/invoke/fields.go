@@ -14,6 +14,9 @@ const (
 	// FieldError and FieldHop mark an answer that pillion made, not the app.
 	FieldError = "Pillion-Error"
 	FieldHop   = "Pillion-Hop"
+	// FieldAttempts says on an answer, or on an error, how many attempts were
+	// made, if it was more than one.
+	FieldAttempts = "Pillion-Attempts"
 )
 
 // reservedPrefix begins the fields that are pillion's own.

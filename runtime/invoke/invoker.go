@@ -8,6 +8,7 @@ import (
 
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/runtime/resiliency"
 	"github.com/pillion-dev/pillion/tls/identity"
 )
 
@@ -43,6 +44,9 @@ type Options struct {
 	// Stages stand between the check of the target and the attempts, the first
 	// outermost. They see each call once, whatever is repeated behind them.
 	Stages []Stage
+	// Policies is what counts for a target, by the name that the caller gave it;
+	// nil for nothing, and without any.
+	Policies func(target string) *resiliency.Policy
 	// Taps are the readers of the calls that the own app makes. Nil: there can
 	// be none.
 	Taps *Taps
@@ -67,6 +71,7 @@ type Invoker struct {
 	log            *slog.Logger
 	upstreams      upstreams
 	replays        *budget
+	policies       func(string) *resiliency.Policy
 	chain          Handler
 }
 
@@ -75,7 +80,7 @@ func New(o Options) *Invoker {
 	i := &Invoker{
 		self: o.Self, resolver: o.Resolver, mesh: o.Mesh, local: o.Local, external: o.External,
 		hold: o.Hold, resolveTimeout: o.ResolveTimeout, lan: o.LAN,
-		log: o.Logger, replays: newBudget(replayBudget),
+		log: o.Logger, replays: newBudget(replayBudget), policies: o.Policies,
 	}
 	if i.hold <= 0 {
 		i.hold = DefaultHold
@@ -92,7 +97,7 @@ func New(o Options) *Invoker {
 	i.origin = newOrigin(o.HostAddr, o.HostName)
 	i.present = presentOf(o.Resolver)
 	stages := append([]Stage{TapStage(AtCaller, o.Taps), i.target}, o.Stages...)
-	i.chain = Chain(HandlerFunc(i.send), stages...)
+	i.chain = Chain(HandlerFunc(i.dispatch), stages...)
 	return i
 }
 
@@ -171,8 +176,8 @@ func methodRefused(verb string) *apperr.Error {
 }
 
 // send gives the call to a host outside, to the own app, or to the mesh.
-func (i *Invoker) send(ctx context.Context, c *Call) (*Answer, error) {
-	a := newAttempts(i, c)
+func (i *Invoker) send(ctx context.Context, a *attempts) (*Answer, error) {
+	c := a.c
 	if i.outside(c) {
 		if i.external == nil {
 			return nil, invalidTarget(c.Target.Given, "calls that leave the mesh are not carried here")

@@ -70,6 +70,19 @@ func (p *progress) longest() (most, present stretch, took time.Duration) {
 	return most, p.now, took
 }
 
+// counted is the time the call has taken, but for that which an app took to come
+// or to get ready.
+func (p *progress) counted() time.Duration {
+	at := time.Since(p.began)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	idle := p.spent[waiting] + p.spent[held]
+	if p.now == waiting || p.now == held {
+		idle += at - p.since
+	}
+	return at - idle
+}
+
 func (p *progress) current() stretch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -102,7 +115,8 @@ func (p *progress) where(s stretch) (words string, hop apperr.Hop) {
 // was cancelled says nothing alone: a door that was told to stop reading a
 // failed call's body takes it for a caller that has left.
 func (p *progress) explain(ctx context.Context, c *Call, err *apperr.Error) *apperr.Error {
-	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	up, byPolicy := errors.AsType[timeUp](context.Cause(ctx))
+	late := byPolicy || errors.Is(ctx.Err(), context.DeadlineExceeded)
 	if !late && err.Reason != apperr.DeadlineExceeded && err.Reason != apperr.Cancelled {
 		return err
 	}
@@ -124,11 +138,17 @@ func (p *progress) explain(ctx context.Context, c *Call, err *apperr.Error) *app
 	if deadline, ok := ctx.Deadline(); ok {
 		total = deadline.Sub(p.began)
 	}
+	if byPolicy {
+		total = up.After
+	}
 	if most == sending && err.At() == apperr.HopApp && err.Reached == apperr.ReachedMaybe && err.Reason == apperr.DeadlineExceeded {
 		most = inApp // the callee's sidecar knows better
 	}
 	words, hop := p.where(most)
 	spent := fmt.Sprintf("%s of it %s", short(min(took, total)), words)
+	if byPolicy {
+		spent += ", by " + up.String()
+	}
 	return &apperr.Error{
 		Reason:  apperr.DeadlineExceeded,
 		What:    c.Target.name() + " did not answer within " + short(total),

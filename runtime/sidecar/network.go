@@ -22,6 +22,7 @@ import (
 	"github.com/pillion-dev/pillion/runtime/external"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/mesh"
+	"github.com/pillion-dev/pillion/runtime/resiliency"
 	"github.com/pillion-dev/pillion/tls/identity"
 	"github.com/pillion-dev/pillion/tls/mtls"
 )
@@ -93,6 +94,8 @@ type networkOptions struct {
 	// stages see each call of the own app once. taps read them; nil for nobody.
 	stages []invoke.Stage
 	taps   *invoke.Taps
+	// policies are those of the targets by their names; nil for none.
+	policies func(string) *resiliency.Policy
 	// endpoints are hosts outside the mesh that can be called by name.
 	endpoints []config.HTTPEndpoint
 	log       *slog.Logger
@@ -113,7 +116,7 @@ func newNetwork(o networkOptions) (*network, error) {
 	n.invoker = invoke.New(invoke.Options{
 		Self: o.workload.ID(), Resolver: n.resolver, Mesh: n.transport, Local: o.local, External: n.hosts,
 		Hold: o.cfg.Hold, ResolveTimeout: o.cfg.ResolveTimeout, LAN: o.cfg.LAN,
-		HostAddr: hostAddr(o.cfg.HostIP), HostName: name, Stages: o.stages, Taps: o.taps, Logger: o.log,
+		HostAddr: hostAddr(o.cfg.HostIP), HostName: name, Stages: o.stages, Taps: o.taps, Policies: o.policies, Logger: o.log,
 	})
 	return n, nil
 }

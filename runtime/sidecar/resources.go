@@ -18,6 +18,7 @@ import (
 	"github.com/pillion-dev/pillion/runtime/external"
 	"github.com/pillion-dev/pillion/runtime/filewatch"
 	"github.com/pillion-dev/pillion/runtime/middleware"
+	"github.com/pillion-dev/pillion/runtime/resiliency"
 )
 
 // resources are what Dapr's files say to the app: a snapshot, which nobody
@@ -29,6 +30,8 @@ type resources struct {
 	policy *access.Policy
 	// pipeline is the Configuration's httpPipeline; nil if nothing is in it.
 	pipeline middleware.Handler
+	// policies are what the resiliencies say.
+	policies *resiliency.Set
 	// doubts are what a person should look at.
 	doubts []Notice
 }
@@ -187,6 +190,7 @@ func (s *sidecar) findResources() (*resources, error) {
 		r.doubt(doubt)
 	}
 	errs = append(errs, err, r.judgeComponents(s.cfg.Profile.StrictComponents), r.judgeStores(), r.judgePipelines())
+	s.judgePolicies(r)
 	return r, errors.Join(errs...)
 }
 

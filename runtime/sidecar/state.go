@@ -103,7 +103,7 @@ func (s *sidecar) openState(ctx context.Context) error {
 		App: s.cfg.AppID, Namespace: s.stateNamespace(), Logger: s.log,
 		// The one place where policies of components and their measurements go
 		// around an operation; what is measured is what the app waits for.
-		Around: s.countState(),
+		Around: s.aroundState(),
 	})
 	stores := s.storesOf(s.resources.current())
 	if err := s.mountStores(nil, stores); err != nil {

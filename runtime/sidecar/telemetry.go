@@ -234,20 +234,6 @@ func (s *sidecar) grpcServed() func(grpcapi.Served) {
 	}
 }
 
-// countState counts what is done with state stores; nil where there are no
-// metrics.
-func (s *sidecar) countState() state.Around {
-	if s.metrics == nil {
-		return nil
-	}
-	return func(ctx context.Context, c state.Call, do func(context.Context) error) error {
-		began := time.Now()
-		err := do(ctx)
-		s.metrics.StateOperation(c.Store, c.Operation, err == nil, time.Since(began))
-		return err
-	}
-}
-
 // isDaprs reports whether a reason is one of Dapr's error codes.
 func isDaprs(reason string) bool {
 	return strings.HasPrefix(reason, "DAPR_") || strings.HasPrefix(reason, "ERR_")

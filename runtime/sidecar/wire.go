@@ -181,6 +181,7 @@ func (s *sidecar) wire(ctx context.Context) error {
 	if err := s.observe(ctx, s.resources.current().Configuration); err != nil {
 		return err
 	}
+	s.countPolicies()
 	s.app = app.New(app.Config{
 		Name: s.cfg.AppID, Protocol: s.cfg.AppProtocol, Address: s.cfg.AppChannelAddress, Port: s.cfg.AppPort,
 		Command: len(s.cfg.Command) > 0, MaxConcurrency: s.cfg.AppMaxConcurrency,
@@ -201,7 +202,7 @@ func (s *sidecar) wire(ctx context.Context) error {
 	}
 	s.server = s.newMeshServer(callee)
 	s.net, err = newNetwork(networkOptions{
-		cfg: s.cfg, place: s.place, workload: s.workload, local: callee, stages: stages, taps: &s.taps,
+		cfg: s.cfg, place: s.place, workload: s.workload, local: callee, stages: stages, taps: &s.taps, policies: s.policyOf,
 		endpoints: s.resources.current().HTTPEndpoints, log: s.log,
 		warn: func(problem string) { s.say(Notice{Kind: Warning, Text: problem}) },
 	})

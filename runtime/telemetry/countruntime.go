@@ -178,6 +178,11 @@ func (m *Metrics) PolicyApplied(p Policy) {
 		return
 	}
 	m.runtime.policyCount.with(m.labels(p, p.Status)...).Inc()
+	m.breakerIn(p)
+}
+
+// breakerIn notes the state that a circuit breaker is in.
+func (m *Metrics) breakerIn(p Policy) {
 	if p.Kind != circuitBreaker {
 		return
 	}
@@ -195,6 +200,7 @@ func (m *Metrics) PolicyApplied(p Policy) {
 func (m *Metrics) PolicyActivated(p Policy) {
 	if m != nil {
 		m.runtime.activations.with(m.labels(p, p.Status)...).Inc()
+		m.breakerIn(p)
 	}
 }
 

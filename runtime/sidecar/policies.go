@@ -1,0 +1,92 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/resiliency"
+	"github.com/pillion-dev/pillion/runtime/state"
+	"github.com/pillion-dev/pillion/runtime/telemetry"
+)
+
+// judgePolicies gives the resiliencies their meaning. What is wrong with one is
+// a doubt, as Dapr has it: the rest counts.
+func (s *sidecar) judgePolicies(r *resources) {
+	var before *resiliency.Set
+	if old := s.resources.current(); old != nil {
+		before = old.policies
+	}
+	var doubts []string
+	r.policies, doubts = resiliency.Compile(r.Resiliencies, resiliency.Observer{
+		Applied:   func(e resiliency.Event) { s.metrics.PolicyApplied(counted(e)) },
+		Activated: func(e resiliency.Event) { s.metrics.PolicyActivated(counted(e)) },
+		Logger:    s.log,
+	}, before)
+	for _, doubt := range doubts {
+		r.doubt(doubt)
+	}
+}
+
+// counted is an event as metrics have it.
+func counted(e resiliency.Event) telemetry.Policy {
+	return telemetry.Policy{Name: e.Resource, Kind: e.Kind, Target: e.Target, Status: e.State}
+}
+
+// policyOf is what counts for calls of an app, or of another target.
+func (s *sidecar) policyOf(target string) *resiliency.Policy {
+	return s.resources.current().policies.App(target)
+}
+
+// countPolicies counts the resiliencies in force, now and when they change.
+func (s *sidecar) countPolicies() {
+	for _, r := range s.resources.current().Resiliencies {
+		s.metrics.PoliciesLoaded(r.Name)
+	}
+	s.resources.onChange(func(old, now *resources) {
+		before := resiliencies(old)
+		for _, r := range now.Resiliencies {
+			if !reflect.DeepEqual(before[r.Name], any(elsewhere(r))) {
+				s.metrics.PoliciesLoaded(r.Name)
+			}
+		}
+	})
+}
+
+// aroundState puts the policies of a store, and the measuring of what the app
+// waits for, around each operation.
+func (s *sidecar) aroundState() state.Around {
+	return func(ctx context.Context, c state.Call, do func(context.Context) error) error {
+		began := time.Now()
+		err := s.underPolicy(ctx, c.Store, do)
+		s.metrics.StateOperation(c.Store, c.Operation, err == nil, time.Since(began))
+		return err
+	}
+}
+
+func (s *sidecar) underPolicy(ctx context.Context, store string, do func(context.Context) error) error {
+	told := s.resources.current()
+	if len(told.Resiliencies) == 0 {
+		return do(ctx)
+	}
+	kind := s.storeType(told, store)
+	p := told.policies.Component(store, kind)
+	if p == nil {
+		return do(ctx)
+	}
+	return p.ForComponent(store, kind).Do(ctx, do, func(err error) bool {
+		return !errors.Is(err, state.ErrETagMismatch) && !errors.Is(err, state.ErrETagInvalid)
+	})
+}
+
+// storeType is the type of a store, the built-in one's if no component says it.
+func (s *sidecar) storeType(r *resources, name string) string {
+	i := slices.IndexFunc(r.Components, func(c config.Component) bool { return c.Name == name })
+	if i < 0 {
+		return "state.sqlite"
+	}
+	return r.Components[i].Type
+}
