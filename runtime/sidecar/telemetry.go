@@ -16,7 +16,6 @@ import (
 	"github.com/pillion-dev/pillion/runtime/grpcapi"
 	"github.com/pillion-dev/pillion/runtime/httpapi"
 	"github.com/pillion-dev/pillion/runtime/invoke"
-	"github.com/pillion-dev/pillion/runtime/state"
 	"github.com/pillion-dev/pillion/runtime/telemetry"
 	"github.com/pillion-dev/pillion/tls/identity"
 )
