@@ -18,12 +18,11 @@ import (
 // under has every target repeated thrice, one second apart, and limited to five.
 func under(t *testing.T) func(*invoke.Options) {
 	t.Helper()
-	three := 3
 	set, doubts := resiliency.Compile([]config.Resiliency{{
 		Name: "r",
 		Policies: config.ResiliencyPolicies{
 			Timeouts: map[string]config.Timeout{"DefaultTimeoutPolicy": {Value: "5s", At: "r.yaml:4"}},
-			Retries:  map[string]config.Retry{"DefaultRetryPolicy": {Duration: "1s", MaxRetries: &three}},
+			Retries:  map[string]config.Retry{"DefaultRetryPolicy": {Duration: "1s", MaxRetries: new(3)}},
 		},
 	}}, resiliency.Observer{}, nil)
 	if len(doubts) > 0 {

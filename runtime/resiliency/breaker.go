@@ -49,7 +49,7 @@ func newBreaker(given config.CircuitBreaker) (*breaker, error) {
 		return nil, fmt.Errorf("maxRequests is %d", given.MaxRequests)
 	}
 	if given.MaxRequests > 0 {
-		b.maxRequests = uint32(given.MaxRequests) //nolint:gosec // just compared
+		b.maxRequests = uint32(given.MaxRequests)
 	}
 	var err error
 	if b.interval, err = duration(given.Interval, 0); err != nil {

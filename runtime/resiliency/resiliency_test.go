@@ -16,8 +16,6 @@ import (
 	"github.com/pillion-dev/pillion/runtime/resiliency"
 )
 
-func times(n int) *int { return &n }
-
 func http(status int) resiliency.Outcome {
 	return resiliency.Outcome{Failed: status >= 400, Answered: resiliency.HTTP, Status: status}
 }
@@ -81,7 +79,7 @@ func TestRetriesMatch(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			set := compile(t, resiliency.Observer{}, one(config.Retry{
-				Duration: "1s", MaxRetries: times(3), HTTPStatusCodes: c.http, GRPCStatusCodes: c.grpc,
+				Duration: "1s", MaxRetries: new(3), HTTPStatusCodes: c.http, GRPCStatusCodes: c.grpc,
 			}, config.CircuitBreaker{Trip: "consecutiveFailures > 100"}))
 			began := time.Now()
 			n, err := attempts(t.Context(), set.App("b").ForApp("b", "m"), c.end)
@@ -99,11 +97,11 @@ func TestHowOftenAndWhen(t *testing.T) {
 		want        int
 		least, most time.Duration
 	}{
-		{config.Retry{MaxRetries: times(0)}, 1, 0, 0},
-		{config.Retry{MaxRetries: times(2)}, 3, 10 * time.Second, 10 * time.Second},
-		{config.Retry{MaxRetries: times(2), Duration: "200"}, 3, 400 * time.Millisecond, 400 * time.Millisecond},
-		{config.Retry{Policy: "exponential", MaxRetries: times(3)}, 4, 1187 * time.Millisecond, 3563 * time.Millisecond},
-		{config.Retry{Policy: "exponential", MaxRetries: times(10), MaxInterval: "1s"}, 11, 4 * time.Second, 15 * time.Second},
+		{config.Retry{MaxRetries: new(0)}, 1, 0, 0},
+		{config.Retry{MaxRetries: new(2)}, 3, 10 * time.Second, 10 * time.Second},
+		{config.Retry{MaxRetries: new(2), Duration: "200"}, 3, 400 * time.Millisecond, 400 * time.Millisecond},
+		{config.Retry{Policy: "exponential", MaxRetries: new(3)}, 4, 1187 * time.Millisecond, 3563 * time.Millisecond},
+		{config.Retry{Policy: "exponential", MaxRetries: new(10), MaxInterval: "1s"}, 11, 4 * time.Second, 15 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			set := compile(t, resiliency.Observer{}, one(c.retry, config.CircuitBreaker{Trip: "false"}))
@@ -119,7 +117,7 @@ func TestHowOftenAndWhen(t *testing.T) {
 func TestWithoutEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		set := compile(t, resiliency.Observer{}, one(config.Retry{Duration: "1s", MaxRetries: times(-1)}, config.CircuitBreaker{Trip: "false"}))
+		set := compile(t, resiliency.Observer{}, one(config.Retry{Duration: "1s", MaxRetries: new(-1)}, config.CircuitBreaker{Trip: "false"}))
 		ctx, cancel := context.WithTimeout(t.Context(), 1000*time.Second+time.Millisecond)
 		defer cancel()
 		if n, err := attempts(ctx, set.App("b").ForApp("b", "m"), http(500)); n != 1001 || !errors.Is(err, context.DeadlineExceeded) {
@@ -139,7 +137,7 @@ func TestWithoutEnd(t *testing.T) {
 func TestABreakerIsOfAMethod(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		set := compile(t, resiliency.Observer{}, one(config.Retry{MaxRetries: times(0)}, config.CircuitBreaker{}))
+		set := compile(t, resiliency.Observer{}, one(config.Retry{MaxRetries: new(0)}, config.CircuitBreaker{}))
 		call := func(method string, o resiliency.Outcome) error {
 			_, err := attempts(t.Context(), set.App("b").ForApp("b", method), o)
 			return err
@@ -187,7 +185,7 @@ func TestABreakerEndsASeries(t *testing.T) {
 			Logger:    slog.New(slog.NewTextHandler(&log, nil)),
 			Applied:   func(e resiliency.Event) { events = append(events, fmt.Sprint("for ", e.Kind, e.State)) },
 			Activated: func(e resiliency.Event) { events = append(events, fmt.Sprint(e.Kind, " ", e.State)) },
-		}, one(config.Retry{Duration: "1s", MaxRetries: times(9)}, config.CircuitBreaker{Trip: "totalFailures >= 2 && requests < 9"}))
+		}, one(config.Retry{Duration: "1s", MaxRetries: new(9)}, config.CircuitBreaker{Trip: "totalFailures >= 2 && requests < 9"}))
 		n, err := attempts(t.Context(), set.App("b").ForApp("b", "m"), http(500))
 		if n != 2 || !errors.Is(err, resiliency.ErrOpen) {
 			t.Errorf("%d attempts, %v", n, err)
@@ -261,7 +259,7 @@ func TestBuiltInRetries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		set := compile(t, resiliency.Observer{}, config.Resiliency{Policies: config.ResiliencyPolicies{
-			Retries: map[string]config.Retry{"DaprBuiltInServiceRetries": {Duration: "1s", MaxRetries: times(2)}},
+			Retries: map[string]config.Retry{"DaprBuiltInServiceRetries": {Duration: "1s", MaxRetries: new(2)}},
 		}})
 		for _, c := range []struct {
 			end  resiliency.Outcome
@@ -297,7 +295,7 @@ func TestWhatIsWrong(t *testing.T) {
 		{timeout("-1s"), could + `f:2: timeout: "-1s" is negative`},
 		{timeout("0"), could + "f:2: timeout: 0 is no time-out"},
 		{retry(config.Retry{Policy: "linear"}), could + `f:3: retry: policy "linear" is neither constant nor exponential`},
-		{retry(config.Retry{MaxRetries: times(-2)}), could + "f:3: retry: maxRetries is -2"},
+		{retry(config.Retry{MaxRetries: new(-2)}), could + "f:3: retry: maxRetries is -2"},
 		{retry(config.Retry{HTTPStatusCodes: "5xx"}), could + `f:3: retry: matching.httpStatusCodes: "5xx" is not a code`},
 		{retry(config.Retry{HTTPStatusCodes: "500-600"}), could + `f:3: retry: matching.httpStatusCodes: "500-600" is not within 100-599`},
 		{retry(config.Retry{GRPCStatusCodes: "17"}), could + `f:3: retry: matching.gRPCStatusCodes: "17" is not within 0-16`},
@@ -333,7 +331,7 @@ func TestWhatIsWrong(t *testing.T) {
 
 func TestUnchangedBreakersStay(t *testing.T) {
 	t.Parallel()
-	given := one(config.Retry{MaxRetries: times(0)}, config.CircuitBreaker{Trip: "consecutiveFailures >= 1"})
+	given := one(config.Retry{MaxRetries: new(0)}, config.CircuitBreaker{Trip: "consecutiveFailures >= 1"})
 	first := compile(t, resiliency.Observer{}, given)
 	fails := func(set *resiliency.Set) error {
 		_, err := attempts(t.Context(), set.App("b").ForApp("b", "m"), http(500))
@@ -347,7 +345,7 @@ func TestUnchangedBreakersStay(t *testing.T) {
 	if err := fails(second); !errors.Is(err, resiliency.ErrOpen) {
 		t.Errorf("an unchanged breaker has forgotten: %v", err)
 	}
-	third, _ := resiliency.Compile([]config.Resiliency{one(config.Retry{MaxRetries: times(0)}, config.CircuitBreaker{})}, resiliency.Observer{}, second)
+	third, _ := resiliency.Compile([]config.Resiliency{one(config.Retry{MaxRetries: new(0)}, config.CircuitBreaker{})}, resiliency.Observer{}, second)
 	if err := fails(third); err != nil {
 		t.Errorf("a changed breaker has not begun anew: %v", err)
 	}
@@ -355,7 +353,7 @@ func TestUnchangedBreakersStay(t *testing.T) {
 
 func TestBreakersAreForgotten(t *testing.T) {
 	t.Parallel()
-	given := one(config.Retry{MaxRetries: times(0)}, config.CircuitBreaker{Trip: "consecutiveFailures >= 1"})
+	given := one(config.Retry{MaxRetries: new(0)}, config.CircuitBreaker{Trip: "consecutiveFailures >= 1"})
 	target := given.Targets.Apps["b"]
 	target.CircuitBreakerCacheSize = 2
 	given.Targets.Apps["b"] = target
@@ -380,7 +378,7 @@ func TestComponentsAreRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set := compile(t, resiliency.Observer{}, config.Resiliency{
 			Policies: config.ResiliencyPolicies{
-				Retries:  map[string]config.Retry{"again": {Duration: "1s", MaxRetries: times(2)}},
+				Retries:  map[string]config.Retry{"again": {Duration: "1s", MaxRetries: new(2)}},
 				Timeouts: map[string]config.Timeout{"quick": {Value: "1s", At: "f:5"}},
 			},
 			Targets: config.ResiliencyTargets{Components: map[string]config.ComponentPolicies{

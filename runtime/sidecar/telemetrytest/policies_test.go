@@ -1,0 +1,70 @@
+package telemetrytest_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pillion-dev/pillion/runtime/config"
+)
+
+const resiliency = `apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata: {name: mine}
+spec:
+  policies:
+    timeouts:
+      long: 1m
+    retries:
+      once: {policy: constant, duration: 1ms, maxRetries: 1}
+    circuitBreakers:
+      fuse: {trip: consecutiveFailures >= 3}
+  targets:
+    apps:
+      notes: {timeout: long, retry: once, circuitBreaker: fuse}
+    components:
+      statestore:
+        outbound: {timeout: long, retry: once}
+`
+
+// What policies did is counted by Dapr's names, for apps and for state stores.
+func TestPoliciesAreCounted(t *testing.T) {
+	t.Parallel()
+	m, port := newMachine(t), metricsPort(t)
+	a := newApp(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	m.run(config.Sidecar{AppID: "notes", AppPort: a.port})
+	file := filepath.Join(t.TempDir(), "resiliency.yaml")
+	if err := os.WriteFile(file, []byte(resiliency), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	caller := m.run(config.Sidecar{AppID: "todo-api", Metrics: true, MetricsPort: port, ResourcesPaths: []string{file}})
+	for range 3 { // two attempts; one that opens the breaker; none
+		if answer, text := ask(t, "GET", "http://"+caller.door+"/v1.0/invoke/notes/method/x", ""); answer.StatusCode < 500 {
+			t.Fatalf("%s %s", answer.Status, text)
+		}
+	}
+	if answer, text := ask(t, "POST", "http://"+caller.door+"/v1.0/state/statestore", `[{"key":"k","value":1}]`); answer.StatusCode != 204 {
+		t.Fatalf("%s %s", answer.Status, text)
+	}
+	of := func(policy, target, status string) []string {
+		return []string{
+			"app_id", "todo-api", "name", "mine", "policy", policy, "namespace", "default", "flow_direction", "outbound",
+			"target", target, "status", status,
+		}
+	}
+	const store = "state.sqlite_statestore"
+	scraped(t, port).check(t, []want{
+		{1, "dapr_resiliency_loaded", []string{"app_id", "todo-api", "name", "mine", "namespace", "default"}},
+		{3, "dapr_resiliency_count", of("retry", "app_notes", "")},
+		{3, "dapr_resiliency_count", of("timeout", "app_notes", "")},
+		{2, "dapr_resiliency_count", of("circuitbreaker", "app_notes", "closed")},
+		{1, "dapr_resiliency_count", of("circuitbreaker", "app_notes", "open")},
+		{2, "dapr_resiliency_activations_total", of("retry", "app_notes", "")},
+		{1, "dapr_resiliency_activations_total", of("circuitbreaker", "app_notes", "open")},
+		{1, "dapr_resiliency_cb_state", of("circuitbreaker", "app_notes", "open")},
+		{0, "dapr_resiliency_cb_state", of("circuitbreaker", "app_notes", "closed")},
+		{1, "dapr_resiliency_count", of("retry", store, "")},
+		{1, "dapr_resiliency_count", of("timeout", store, "")},
+	})
+}
