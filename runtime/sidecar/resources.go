@@ -226,9 +226,6 @@ func (r *resources) judgeComponents(strict bool) error {
 			r.doubt(c.At + ": the component " + c.Name + " cannot be used: " + c.Unusable)
 		}
 	}
-	for _, one := range r.Resiliencies {
-		r.doubt(one.At + ": the resiliency " + one.Name + " is read, and its policies are not carried out by this version")
-	}
 	for _, e := range r.HTTPEndpoints {
 		if e.Unusable != "" {
 			r.doubt(e.At + ": the HTTPEndpoint " + e.Name + " cannot be called: " + e.Unusable)

@@ -221,13 +221,12 @@ func TestComponentsThatCannotBeUsedAreNamedOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.yaml")
-	put(t, file, component("pubsub", "pubsub.redis")+"---\n"+component("mine", "stat.redis")+"---\nkind: Resiliency\nmetadata: {name: r}\n")
+	put(t, file, component("pubsub", "pubsub.redis")+"---\n"+component("mine", "stat.redis"))
 	p := newPlace(t)
 	r := p.start("", config.Sidecar{ResourcesPaths: []string{dir}})
 	r.awaitNotice("sidecar is up")
 	for _, want := range []string{
 		file + ":1: the component pubsub cannot be used: this version has no pubsub.redis: publishing to it answers ERR_PUBSUB_NOT_FOUND",
-		file + ":17: the resiliency r is read, and its policies are not carried out",
 		file + ":9: the component mine cannot be used: no component is called stat.redis (did you mean state.redis?)",
 	} {
 		if said := r.awaitSaid(want); !strings.HasPrefix(said, "warning: ") {
