@@ -17,7 +17,7 @@ const module = "github.com/pillion-dev/pillion/"
 // stands in a layer below its own, never its neighbours. The first match wins.
 var layers = [][]string{
 	{"internal/rpcstatus"},
-	{"docs", "internal/apperr", "internal/daprerr", "internal/atomicfile", "internal/filelock", "internal/lifecycle", "tls/identity", "runtime/supervisor/guard"},
+	{"docs", "internal/apperr", "internal/daprerr", "internal/atomicfile", "internal/filelock", "internal/lifecycle", "internal/buildtest", "internal/porttest", "internal/within", "tls/identity", "runtime/supervisor/guard"},
 	{"internal/rundir", "internal/*"},
 	{"discovery", "logs", "runtime/config", "runtime/filewatch", "tls/ca"},
 	{"runtime/resiliency", "runtime/telemetry", "runtime/apilist"},

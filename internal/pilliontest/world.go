@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pillion-dev/pillion/internal/buildtest"
 )
 
 // Patience bounds every wait. It is long because a machine may be busy;
@@ -24,12 +26,8 @@ const Patience = time.Minute
 // Build builds pillion, and what else is named, into dir, and returns pillion's
 // path. For a TestMain.
 func Build(dir string, more ...string) (string, error) {
-	args := append([]string{"build", "-o", dir + string(filepath.Separator), "github.com/pillion-dev/pillion"}, more...)
-	build := exec.Command("go", args...) //nolint:gosec,noctx // for tests, before there is one
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go %v: %w\n%s", args, err, out)
-	}
-	return filepath.Join(dir, "pillion"), nil
+	packages := append([]string{"github.com/pillion-dev/pillion"}, more...)
+	return filepath.Join(dir, "pillion"), buildtest.Build(dir+string(filepath.Separator), packages...)
 }
 
 // A World is a home and a runtime folder, and the pillions that share them.
