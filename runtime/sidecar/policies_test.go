@@ -75,7 +75,7 @@ metadata:
 spec:
   policies:
     timeouts:
-      short: 300ms
+      short: 1m
       broken: soon
     retries:
       twice:
@@ -109,12 +109,7 @@ func TestPoliciesOfAnApp(t *testing.T) {
 	caller := p.start("", config.Sidecar{AppID: "caller", ResourcesPaths: []string{file}})
 	caller.awaitNotice("sidecar is up")
 	caller.awaitSaid("Could not read resiliency policy broken: " + file + ":9: timeout:")
-	var door uint16
-	for _, e := range p.entries() {
-		if e.App == "caller" {
-			door = e.HTTPPort
-		}
-	}
+	door := p.door("caller")
 	call := func(path string) (int, string, http.Header) {
 		return get(t, door, "/v1.0/invoke/callee/method"+path)
 	}
@@ -158,15 +153,6 @@ func TestPoliciesOfAnApp(t *testing.T) {
 	if status, _, _ := call("/200/b"); status != 200 {
 		t.Errorf("another method: %d", status)
 	}
-	status, text, head := call("/never")
-	if n, _ := app.got("/never"); n != 3 || status != 500 || head.Get("Pillion-Attempts") != "3" || head.Get("Pillion-Error") != "DEADLINE_EXCEEDED" {
-		t.Errorf("time-out: %d calls, %d %v", n, status, head)
-	}
-	for _, want := range []string{"context deadline exceeded after 300ms", "in the app", `time-out \"short\" of ` + file + ":8", `"attempts":"3"`} {
-		if !strings.Contains(text, want) {
-			t.Errorf("%s\nnot in\n%s", want, text)
-		}
-	}
 	if _, text, _ := get(t, door, "/v1.0/metadata"); !strings.Contains(text, `"resiliencies":[{"name":"mine"}]`) {
 		t.Errorf("metadata: %s", text)
 	}
@@ -195,5 +181,39 @@ func TestPoliciesOfAnApp(t *testing.T) {
 	caller.awaitSaid("resiliency mine removed")
 	if _, text, _ := call("/500/a"); text != "answer 8" {
 		t.Errorf("without policies: %s", text)
+	}
+}
+
+// door is the HTTP door of a live app.
+func (p *place) door(app string) uint16 {
+	p.t.Helper()
+	for _, e := range p.entries() {
+		if e.App == app {
+			return e.HTTPPort
+		}
+	}
+	p.t.Fatalf("%s is not live", app)
+	return 0
+}
+
+// A time-out names its policy and line, and says how often it was tried.
+func TestATimeOutNamesItsPolicy(t *testing.T) {
+	t.Parallel()
+	app, port := newCountedApp(t)
+	file := filepath.Join(t.TempDir(), "resiliency.yaml")
+	put(t, file, strings.Replace(policies, "short: 1m", "short: 1s", 1))
+	p := newPlace(t)
+	p.start("", config.Sidecar{AppID: "callee", AppPort: port}).awaitNotice("is ready")
+	p.start("", config.Sidecar{AppID: "caller", ResourcesPaths: []string{file}}).awaitNotice("sidecar is up")
+	door := p.door("caller")
+	get(t, door, "/v1.0/invoke/callee/method/200/first") // the connection is there then
+	status, text, head := get(t, door, "/v1.0/invoke/callee/method/never")
+	if n, _ := app.got("/never"); n != 3 || status != 500 || head.Get("Pillion-Attempts") != "3" || head.Get("Pillion-Error") != "DEADLINE_EXCEEDED" {
+		t.Errorf("%d calls, %d %v", n, status, head)
+	}
+	for _, want := range []string{"context deadline exceeded after 1s", "in the app", `time-out \"short\" of ` + file + ":8", `"attempts":"3"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s\nnot in\n%s", want, text)
+		}
 	}
 }

@@ -31,18 +31,6 @@ func (p *place) get(door uint16, app string) string {
 	return string(body)
 }
 
-// door is the HTTP door of a live app.
-func (p *place) door(app string) uint16 {
-	p.t.Helper()
-	for _, e := range p.entries() {
-		if e.App == app {
-			return e.HTTPPort
-		}
-	}
-	p.t.Fatalf("%s is not live", app)
-	return 0
-}
-
 // connected is how many connections a Unix socket has, as the kernel says.
 func connected(t *testing.T, path string) int {
 	t.Helper()
