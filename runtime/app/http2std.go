@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/rpc"
 )
 
 // What is buffered of answers nobody has read yet.
@@ -327,7 +328,7 @@ func headerOf(ctx context.Context, h *handover) http.Header {
 	}
 	if isGRPC(c) {
 		header["Te"] = []string{"trailers"} // gRPC servers demand it
-		if left := grpcTimeout(ctx); left != "" {
+		if left := rpc.Timeout(ctx); left != "" {
 			header["Grpc-Timeout"] = []string{left}
 		}
 	}

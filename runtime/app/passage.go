@@ -10,6 +10,7 @@ import (
 	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/rpc"
 )
 
 // A passage is a call on its way over HTTP/2.
@@ -46,7 +47,7 @@ func (p *passage) writeFields() {
 	}
 	left := ""
 	if isGRPC(&p.call) {
-		left = grpcTimeout(p.ctx)
+		left = rpc.Timeout(p.ctx)
 	}
 	came := p.call.Fields
 	named := invoke.Nominated(came)

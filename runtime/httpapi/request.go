@@ -6,16 +6,15 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/rpc"
 )
 
 // invoke turns r into a call and writes its answer.
@@ -137,31 +136,11 @@ func (a *ask) timeLeft() (allowed time.Duration, e *apperr.Error) {
 		allowed = d
 	}
 	if a.isGRPC() {
-		if d, ok := grpcTimeout(a.grpcTimeout); ok && (allowed == 0 || d < allowed) {
+		if d, ok := rpc.ParseTimeout(a.grpcTimeout); ok && (allowed == 0 || d < allowed) {
 			allowed = d
 		}
 	}
 	return allowed, nil
-}
-
-// grpcTimeout reads a gRPC time-out: at most eight digits and a unit.
-func grpcTimeout(s string) (time.Duration, bool) {
-	if len(s) < 2 || len(s) > 9 {
-		return 0, false
-	}
-	units := map[byte]time.Duration{
-		'H': time.Hour, 'M': time.Minute, 'S': time.Second,
-		'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond,
-	}
-	n, err := strconv.ParseUint(s[:len(s)-1], 10, 32)
-	unit, ok := units[s[len(s)-1]]
-	if err != nil || !ok {
-		return 0, false
-	}
-	if time.Duration(n) > math.MaxInt64/unit {
-		return math.MaxInt64, true // eight digits of hours are more than there is
-	}
-	return time.Duration(n) * unit, true
 }
 
 // An exchange is one request under way, between net/http and invoke.

@@ -26,6 +26,10 @@ type CalleeOptions struct {
 	// Taps are the readers of the calls that the app is given. Nil: there can
 	// be none.
 	Taps *Taps
+	// Claims lets callers call that have proved nothing, as far as Access does:
+	// in a mesh of clear text there are no others. What their fields claim of
+	// them is what the app is told.
+	Claims bool
 }
 
 // NewCallee is the callee's side of service invocation: the mesh hands it what
@@ -33,13 +37,14 @@ type CalleeOptions struct {
 // whether it may is checked before anything reaches the app.
 func NewCallee(o CalleeOptions) Handler {
 	stages := append([]Stage{TapStage(AtCallee, o.Taps)}, o.Stages...)
-	return &callee{self: o.Self, access: o.Access, next: Chain(o.App, stages...)}
+	return &callee{self: o.Self, access: o.Access, next: Chain(o.App, stages...), claims: o.Claims}
 }
 
 type callee struct {
 	self   identity.ID
 	access Access
 	next   Handler
+	claims bool
 }
 
 func (h *callee) Serve(ctx context.Context, c *Call) (*Answer, error) {
@@ -47,8 +52,7 @@ func (h *callee) Serve(ctx context.Context, c *Call) (*Answer, error) {
 		closeBody(c)
 		return nil, err
 	}
-	c.Fields.strip(oneHop | reserved | claimed)
-	identify(&c.Fields, c.Caller, h.self.App())
+	h.identify(c)
 	guard(c)
 	answer, err := h.next.Serve(ctx, c)
 	if err != nil {
@@ -59,9 +63,20 @@ func (h *callee) Serve(ctx context.Context, c *Call) (*Answer, error) {
 	return answer, nil
 }
 
+// identify makes c's fields say who calls whom: what was proved, or what was
+// claimed where nobody can prove anything.
+func (h *callee) identify(c *Call) {
+	app, namespace := c.Caller.App(), c.Caller.Namespace()
+	if c.Caller.IsZero() {
+		app, namespace = c.Fields.Get(FieldCallerApp), c.Fields.Get(FieldCallerNamespace)
+	}
+	c.Fields.strip(oneHop | reserved | claimed)
+	name(&c.Fields, app, namespace, h.self.App())
+}
+
 // admit checks who calls and whom. What it refuses has not reached the app.
 func (h *callee) admit(c *Call) *apperr.Error {
-	if c.Caller.IsZero() {
+	if c.Caller.IsZero() && !h.claims {
 		return &apperr.Error{
 			Reason: apperr.PeerNotTrusted, What: "the caller has no identity", Reached: apperr.ReachedNo,
 		}

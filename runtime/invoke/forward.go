@@ -37,8 +37,17 @@ func (o origin) extend(f *Fields) {
 
 // identify says who calls whom. Lines that claim to must have been stripped.
 func identify(f *Fields, caller identity.ID, callee string) {
-	f.Add(FieldCallerApp, caller.App())
-	f.Add(FieldCallerNamespace, caller.Namespace())
+	name(f, caller.App(), caller.Namespace(), callee)
+}
+
+// name says who calls whom; of a caller that said nothing, nothing.
+func name(f *Fields, app, namespace, callee string) {
+	if app != "" {
+		f.Add(FieldCallerApp, app)
+	}
+	if namespace != "" {
+		f.Add(FieldCallerNamespace, namespace)
+	}
 	f.Add(FieldCalleeApp, callee)
 }
 

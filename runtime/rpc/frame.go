@@ -24,30 +24,15 @@ func Frame(message []byte) []byte {
 // and what is behind it to the end. ok is false if there is none. An error of
 // the gRPC kind is a *Status.
 func ReadMessage(body invoke.Body, limit int) (message []byte, ok bool, err error) {
-	var head [prefixSize]byte
-	switch _, err := io.ReadFull(body, head[:]); {
+	message, err = NewReader(body, limit).Next()
+	switch {
 	case errors.Is(err, io.EOF):
 		return nil, false, nil
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, false, &Status{Code: Internal, Message: "the answer ends within a message"}
 	case err != nil:
 		return nil, false, err
 	}
-	size := binary.BigEndian.Uint32(head[1:])
-	switch {
-	case head[0] != 0:
-		return nil, false, &Status{Code: Internal, Message: "the answer is compressed, which was not asked for"}
-	case int64(size) > int64(limit):
-		return nil, false, TooLarge(int64(size), limit)
-	}
-	message = make([]byte, size)
-	if _, err := io.ReadFull(body, message); err != nil {
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			err = &Status{Code: Internal, Message: "the answer ends within a message"}
-		}
-		return nil, false, err
-	}
-	switch _, err := io.ReadFull(body, head[:1]); {
+	var more [1]byte
+	switch _, err := io.ReadFull(body, more[:]); {
 	case err == nil:
 		return nil, false, &Status{Code: Internal, Message: "more than one message in a unary answer"}
 	case !errors.Is(err, io.EOF):

@@ -1,0 +1,56 @@
+// Package daprmesh is sidecar to sidecar as Dapr has it without mutual TLS:
+// the service dapr.proto.internals.v1.ServiceInvocation on HTTP/2 in clear text,
+// and gRPC exchanges under their own names. An official Dapr sidecar can be
+// called by it and can call it.
+//
+// Nothing here proves who anybody is: whoever reaches the port is served, and
+// what a caller says of itself is a claim. The proofs and the exactness of
+// pillion's own mesh (runtime/mesh) are not promised here: bodies cross in the
+// messages of Dapr's protocol, which knows no trailers, no 1xx answers and no
+// upgrades.
+package daprmesh
+
+import (
+	"strings"
+	"time"
+
+	internalsv1 "github.com/dapr/dapr/pkg/proto/internals/v1"
+)
+
+// The methods of Dapr's service.
+const (
+	service         = "/dapr.proto.internals.v1.ServiceInvocation/"
+	callLocal       = service + "CallLocal"
+	callLocalStream = service + "CallLocalStream"
+)
+
+// What sidecars tell each other of a gRPC exchange, as metadata.
+const (
+	fieldCallee = "dapr-callee-app-id"
+	fieldCaller = "dapr-caller-app-id"
+	fieldTarget = "dapr-app-id"
+)
+
+const (
+	// payloadSize is how much of a body goes into one message, at most.
+	payloadSize = 32 << 10
+	// defaultMaxMessage is Dapr's bound of one message.
+	defaultMaxMessage = 4 << 20
+	// dialTimeout bounds the opening of a connection.
+	dialTimeout = 30 * time.Second
+	// maxConns bounds the connections to one sidecar: each takes as many calls
+	// as the peer allows.
+	maxConns = 32
+	// idleClose is how long a connection without calls is kept.
+	idleClose = 3 * time.Minute
+	// drainTime bounds the wait for exchanges under way at the end.
+	drainTime = 500 * time.Millisecond
+)
+
+// version is what a request's ver says.
+const version = internalsv1.APIVersion_V1
+
+// isGRPC reports whether a content type is gRPC's.
+func isGRPC(kind string) bool {
+	return kind == "application/grpc" || strings.HasPrefix(kind, "application/grpc+") || strings.HasPrefix(kind, "application/grpc;")
+}

@@ -1,0 +1,225 @@
+package daprmesh
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+
+	commonv1 "github.com/dapr/dapr/pkg/proto/common/v1"
+	internalsv1 "github.com/dapr/dapr/pkg/proto/internals/v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/pillion-dev/pillion/discovery"
+	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/runtime/h2"
+	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/rpc"
+)
+
+// An exchange is one call on its way to a peer.
+type exchange struct {
+	t    *Transport
+	to   discovery.Endpoint
+	app  string
+	call *invoke.Call
+}
+
+func (e *exchange) addr() string { return e.to.Addrs[0].String() }
+
+// carry makes the attempt: under its own name if it is a gRPC exchange, by
+// Dapr's service otherwise.
+func (e *exchange) carry(ctx context.Context) (*invoke.Answer, error) {
+	if len(e.to.Addrs) == 0 {
+		return nil, &apperr.Error{
+			Reason: apperr.PeerUnreachable, What: e.app + " could not be reached", Cause: "it has no address",
+			Reached: apperr.ReachedNo, Instance: e.to.Instance,
+		}
+	}
+	if e.call.RPC == nil && rpc.IsExchange(e.call.Fields) {
+		return e.proxy(ctx)
+	}
+	if e.call.Upgrade != "" {
+		return nil, &apperr.Error{
+			Reason: apperr.ProtocolError, What: "the upgrade to " + e.call.Upgrade + " cannot cross to " + e.app,
+			Cause:   "sidecars without mutual TLS speak Dapr's protocol, which has no upgrades",
+			Hint:    "start both with --enable-mtls, or with pillion run",
+			Reached: apperr.ReachedNo, Instance: e.to.Instance,
+		}
+	}
+	return e.local(ctx)
+}
+
+// stream sends call to the peer as one HTTP/2 stream. One that the peer proves
+// not to have taken is opened anew, on another connection.
+func (e *exchange) stream(ctx context.Context, c *invoke.Call, extra invoke.Fields) (*invoke.Answer, error) {
+	if left := rpc.Timeout(ctx); left != "" {
+		extra = append(extra, invoke.Field{Name: "grpc-timeout", Value: left})
+	}
+	l, err := e.t.get(ctx, e.addr())
+	if err != nil {
+		return nil, e.unreachable(ctx, err)
+	}
+	answer, err := l.RoundTrip(ctx, c, &h2.Request{Scheme: "http", Authority: e.addr(), Extra: extra})
+	if err == nil {
+		return answer, nil
+	}
+	return nil, e.broken(ctx, err)
+}
+
+// broken is the error of an exchange that had begun.
+func (e *exchange) broken(ctx context.Context, err error) *apperr.Error {
+	reached := h2.Evidence(err).Reached()
+	if ctx.Err() != nil {
+		return e.given(ctx, reached)
+	}
+	if own, ok := errors.AsType[*h2.BodyError](err); ok {
+		if known, ok := errors.AsType[*apperr.Error](own.Err); ok {
+			return known
+		}
+		return &apperr.Error{
+			Reason: apperr.Cancelled, Hop: apperr.HopCaller, What: "the caller's body broke off", Cause: own.Err.Error(),
+			Reached: reached, Instance: e.to.Instance, Err: err,
+		}
+	}
+	reason, what := apperr.PeerGone, "the connection to "+e.app+" broke"
+	if reached == apperr.ReachedNo {
+		reason, what = apperr.PeerUnreachable, e.app+" could not be reached"
+	}
+	return &apperr.Error{
+		Reason: reason, What: what, Cause: err.Error(), Reached: reached, Instance: e.to.Instance, Err: err,
+	}
+}
+
+// proxy carries a gRPC exchange as it is.
+func (e *exchange) proxy(ctx context.Context) (*invoke.Answer, error) {
+	c := *e.call
+	c.Fields = c.Fields.Clone()
+	for _, name := range []string{fieldTarget, "grpc-timeout", fieldCallee, fieldCaller} {
+		c.Fields.Del(name)
+	}
+	answer, err := e.stream(ctx, &c, invoke.Fields{
+		{Name: fieldCaller, Value: e.t.cfg.Self.App()}, {Name: fieldCallee, Value: e.app},
+	})
+	if err == nil && !rpc.IsGRPC(answer) {
+		_ = answer.Body.Close() // its status says enough
+		return nil, e.notDapr("the status " + strconv.Itoa(answer.Status))
+	}
+	return answer, err
+}
+
+func (e *exchange) notDapr(cause string) *apperr.Error {
+	return &apperr.Error{
+		Reason: apperr.ProtocolError, What: "the sidecar of " + e.app + " at " + e.addr() + " does not speak Dapr's protocol",
+		Cause:    cause,
+		Hint:     "sidecars with mutual TLS and without do not speak to each other: start both the same way",
+		Instance: e.to.Instance,
+	}
+}
+
+// local carries a call by CallLocalStream.
+func (e *exchange) local(ctx context.Context) (*invoke.Answer, error) {
+	body, err := newSender(
+		&internalsv1.InternalInvokeRequestStream{Request: request(e.call)}, e.call.Body,
+		func(p *commonv1.StreamPayload) proto.Message {
+			return &internalsv1.InternalInvokeRequestStream{Payload: p}
+		},
+	)
+	if err != nil {
+		return nil, &apperr.Error{
+			Reason: apperr.ProtocolError, What: "the call cannot be put into a message", Cause: err.Error(), Reached: apperr.ReachedNo, Err: err,
+		}
+	}
+	c := &invoke.Call{
+		Verb: http.MethodPost, Path: callLocalStream, Major: 2, Body: body, Length: -1,
+		Fields: e.head(),
+	}
+	answer, err := e.stream(ctx, c, nil)
+	if err != nil {
+		return nil, err
+	}
+	got, err := e.read(ctx, answer)
+	if err != nil {
+		_ = answer.Body.Close() // err is the one to report
+		return nil, err
+	}
+	return got, nil
+}
+
+// head are the lines of an exchange of Dapr's service: gRPC's own, and the
+// trace.
+func (e *exchange) head() invoke.Fields {
+	fields := invoke.Fields{{Name: "content-type", Value: "application/grpc"}, {Name: "te", Value: "trailers"}}
+	for _, name := range []string{"traceparent", "tracestate", "baggage"} {
+		if v := e.call.Fields.Get(name); v != "" {
+			fields.Add(name, v)
+		}
+	}
+	if trace := rpc.BinaryTrace(e.call.Fields.Get("traceparent")); trace != nil {
+		fields.Add(rpc.TraceBin, rpc.Text(trace))
+	}
+	return fields
+}
+
+// read makes an answer of the messages that come.
+func (e *exchange) read(ctx context.Context, from *invoke.Answer) (*invoke.Answer, error) {
+	if !rpc.IsGRPC(from) {
+		return nil, e.notDapr("it answered with the status " + strconv.Itoa(from.Status))
+	}
+	messages := rpc.NewReader(from.Body, e.t.cfg.MaxMessage)
+	next := func() (*internalsv1.InternalInvokeResponseStream, error) {
+		data, err := messages.Next()
+		if errors.Is(err, io.EOF) {
+			if ended := rpc.StatusOf(from.Fields, from.Body.Trailers()); ended.Code != rpc.OK {
+				return nil, e.said(ended)
+			}
+			return nil, io.EOF
+		}
+		if err != nil {
+			return nil, e.broken(ctx, err)
+		}
+		m := new(internalsv1.InternalInvokeResponseStream)
+		if err := proto.Unmarshal(data, m); err != nil {
+			return nil, e.notDapr("a message of its is none: " + err.Error())
+		}
+		return m, nil
+	}
+	first, err := next()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, e.notDapr("its answer has no message")
+	case err != nil:
+		return nil, err
+	}
+	head := first.GetResponse()
+	if head.GetStatus() == nil || head.GetHeaders() == nil && head.GetMessage() == nil {
+		return nil, e.notDapr("response does not contain the required fields in the leading chunk")
+	}
+	body := &receiver{close: from.Body.Close, next: func() (*commonv1.StreamPayload, error) {
+		m, err := next()
+		return m.GetPayload(), err
+	}}
+	if err := body.take(first.GetPayload()); err != nil {
+		return nil, e.notDapr(err.Error())
+	}
+	return e.answer(head, body)
+}
+
+// answer is what the app said.
+func (e *exchange) answer(head *internalsv1.InternalInvokeResponse, body *receiver) (*invoke.Answer, error) {
+	code := head.GetStatus().GetCode()
+	if code < 100 {
+		return e.fromGRPC(head, body)
+	}
+	a := &invoke.Answer{Status: int(code), Major: 1, Fields: fromLists(head.GetHeaders()), Body: body, Length: -1}
+	if kind := head.GetMessage().GetContentType(); kind != "" {
+		a.Fields.Set("Content-Type", kind)
+	}
+	if length := head.GetHeaders()["content-length"].GetValues(); len(length) == 1 {
+		if n, err := strconv.ParseInt(length[0], 10, 64); err == nil && n >= 0 {
+			a.Length = n
+		}
+	}
+	return a, nil
+}

@@ -1,0 +1,156 @@
+package daprmesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+
+	internalsv1 "github.com/dapr/dapr/pkg/proto/internals/v1"
+	"google.golang.org/grpc"
+
+	"github.com/pillion-dev/pillion/discovery"
+	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/runtime/h2"
+	"github.com/pillion-dev/pillion/runtime/invoke"
+)
+
+// ServerConfig is what a Server is made of.
+type ServerConfig struct {
+	// Handler gets the calls, without a caller. Required.
+	Handler invoke.Handler
+	// SpeaksGRPC is true if the app does: the protocol's status is gRPC's then.
+	SpeaksGRPC bool
+	// MaxMessage bounds a message in bytes. Zero: 4 MiB; below zero: 2 GiB.
+	MaxMessage int
+	// Logger may be nil.
+	Logger *slog.Logger
+}
+
+// A Server takes the calls of other sidecars. It is safe for concurrent use.
+type Server struct {
+	cfg  ServerConfig
+	log  *slog.Logger
+	grpc *grpc.Server
+
+	mu      sync.Mutex // guards what follows
+	conns   map[*h2.ServerConn]struct{}
+	leaving bool
+	serving sync.WaitGroup
+}
+
+// NewServer makes a Server. It opens nothing.
+func NewServer(cfg ServerConfig) *Server {
+	switch {
+	case cfg.MaxMessage == 0:
+		cfg.MaxMessage = defaultMaxMessage
+	case cfg.MaxMessage < 0:
+		cfg.MaxMessage = 1<<31 - 1
+	}
+	s := &Server{cfg: cfg, log: cfg.Logger, conns: map[*h2.ServerConn]struct{}{}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.grpc = grpc.NewServer(grpc.MaxRecvMsgSize(cfg.MaxMessage), grpc.MaxSendMsgSize(cfg.MaxMessage))
+	internalsv1.RegisterServiceInvocationServer(s.grpc, local{s: s})
+	return s
+}
+
+// SetState does nothing: the protocol has no word for it.
+func (s *Server) SetState(discovery.State) {}
+
+// Leave takes no new calls; those under way go on.
+func (s *Server) Leave() {
+	s.mu.Lock()
+	s.leaving = true
+	conns := make([]*h2.ServerConn, 0, len(s.conns))
+	for sc := range s.conns {
+		conns = append(conns, sc)
+	}
+	s.mu.Unlock()
+	for _, sc := range conns {
+		sc.Shutdown()
+	}
+}
+
+var errClosing = errors.New("this sidecar is stopping")
+
+// Serve takes calls on ln until ctx ends, lets those under way end for a moment,
+// and cuts off the rest. It closes ln and returns when nothing of it is left;
+// nil if ctx was the reason.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() }) // Accept says so
+	defer stop()
+	for {
+		nc, err := ln.Accept()
+		if err != nil {
+			s.end(base)
+			if ctx.Err() != nil {
+				return nil
+			}
+			_ = ln.Close() // already reporting the first error
+			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+		}
+		srv := &h2.Server{Handler: s.exchange, Values: base}
+		sc := srv.NewConn(nc)
+		if !s.begin(sc) {
+			_ = nc.Close() // nobody serves it any more
+			continue
+		}
+		go func() { // end waits for it
+			defer s.done(sc)
+			sc.Serve()
+		}()
+	}
+}
+
+func (s *Server) begin(sc *h2.ServerConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving {
+		return false
+	}
+	s.conns[sc] = struct{}{}
+	s.serving.Add(1)
+	return true
+}
+
+func (s *Server) done(sc *h2.ServerConn) {
+	s.mu.Lock()
+	delete(s.conns, sc)
+	s.mu.Unlock()
+	s.serving.Done()
+}
+
+// end lets what is under way end, for a moment.
+func (s *Server) end(base context.Context) {
+	s.Leave()
+	limit, cancel := context.WithTimeout(base, drainTime)
+	defer cancel()
+	stop := context.AfterFunc(limit, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for sc := range s.conns {
+			sc.Close(errClosing)
+		}
+	})
+	defer stop()
+	s.serving.Wait()
+}
+
+// exchange answers one exchange: Dapr's service, or a gRPC service of the app's.
+func (s *Server) exchange(ctx *callctx.Context, x *h2.Stream) {
+	switch path := x.Path(); {
+	case !isGRPC(x.Fields().Get("content-type")):
+		_ = x.Reply(415, invoke.Fields{{Name: "content-type", Value: "text/plain"}}, // a client that is gone cannot be told
+			[]byte("this port is for other sidecars: it speaks gRPC only\n"))
+	case path == callLocal, path == callLocalStream:
+		h2.ServeHTTP(ctx, x, s.grpc, s.log)
+	default:
+		s.proxy(ctx, x)
+	}
+}
