@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"tls/mtls"},
 	{"runtime/invoke", "runtime/secrets", "runtime/state", "runtime/supervisor", "runtime/instance"},
 	{"runtime/h1", "runtime/h2", "runtime/rpc"},
-	{"runtime/callback", "runtime/mesh", "runtime/app", "runtime/access", "runtime/external"},
+	{"runtime/callback", "runtime/daprmesh", "runtime/mesh", "runtime/app", "runtime/access", "runtime/external"},
 	{"runtime/httpapi", "runtime/grpcapi", "runtime/middleware", "discovery/*", "runtime/state/*", "runtime/kubernetes"},
 	{"runtime/sidecar"},
 	{"runtime/stack", "cmd/internal/ui"},

@@ -50,6 +50,9 @@ type Endpoint struct {
 	// State is what the instance last said of itself. Empty is unknown and is
 	// treated as Ready.
 	State State
+	// ClearText is true if the instance speaks Dapr's protocol without mutual
+	// TLS, and nothing else.
+	ClearText bool
 	// Local is true if the instance runs on this machine.
 	Local bool
 	// Source is the name of the source that answered: local, mdns, static.

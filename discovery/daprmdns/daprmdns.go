@@ -108,7 +108,7 @@ func (s *Service) Lookup(key discovery.Key) []discovery.Endpoint {
 		}
 		old = old || age > renewal
 		out = append(out, discovery.Endpoint{
-			Key: key, Instance: instance, Addrs: []netip.AddrPort{h.addr}, State: discovery.Ready,
+			Key: key, ClearText: true, Instance: instance, Addrs: []netip.AddrPort{h.addr}, State: discovery.Ready,
 			Local: h.addr.Addr().IsLoopback() || h.addr.Addr() == s.o.Addr, Source: Name,
 		})
 	}

@@ -112,7 +112,7 @@ func (s *Source) read() *view {
 		endpoint := discovery.Endpoint{
 			Key:      discovery.Key{Namespace: e.Namespace, App: e.App},
 			Instance: e.ID, Addrs: nearFirst(e), State: discovery.State(e.State),
-			Local: true, Source: Name,
+			ClearText: e.ClearText, Local: true, Source: Name,
 		}
 		if e.MeshSocket != "" {
 			for _, addr := range endpoint.Addrs {

@@ -25,6 +25,9 @@ type Entry struct {
 	// MeshSocket is a Unix socket with the same listener behind it, for callers
 	// on this machine. Empty if there is none.
 	MeshSocket string `json:"meshSocket,omitempty"`
+	// ClearText is true if the mesh listener speaks Dapr's protocol without
+	// mutual TLS, and nothing else.
+	ClearText bool `json:"clearText,omitempty"`
 	// NetNS is the inode of the network namespace the addresses belong to; 0
 	// where there is none.
 	NetNS    uint64 `json:"netns,omitempty"`

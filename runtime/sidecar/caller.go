@@ -53,7 +53,7 @@ func NewCaller(ctx context.Context, cfg config.Sidecar, env Env) (*Caller, error
 		}
 	}
 	n, err := newNetwork(networkOptions{
-		cfg: cfg, place: where, workload: workload, log: log, warn: warn,
+		cfg: cfg, place: where, workload: workload, log: log, warn: warn, eitherWay: true,
 		endpoints: endpointsOf(cfg, env.Home, lookupIn(env.Environ), warn),
 	})
 	if err != nil {

@@ -3,11 +3,21 @@ package sidecar
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
+	"net/netip"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/pillion-dev/pillion/discovery"
+	"github.com/pillion-dev/pillion/discovery/daprmdns"
+	"github.com/pillion-dev/pillion/discovery/mdns"
+	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/buildinfo"
+	"github.com/pillion-dev/pillion/internal/rundir"
+	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/daprmesh"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/mesh"
 	"github.com/pillion-dev/pillion/tls/identity"
@@ -17,9 +27,9 @@ import (
 // How sidecars speak to each other is chosen here and nowhere else: what takes
 // calls, what sends them, and where others are looked for. `pillion run` and
 // `pillion sidecar --enable-mtls` have mutual TLS and pillion's own protocol
-// (docs/adr/0008). So has, in this version, a sidecar whose mesh is to be in
-// clear text (config.Sidecar.ClearMesh), which reaches sidecars of its home by
-// it.
+// (docs/adr/0008). A sidecar without --enable-mtls has Dapr's protocol in clear
+// text and Dapr's mDNS records, and nothing else. The two kinds never speak to
+// each other.
 
 // A meshServer takes the calls of other sidecars and hands them to the app.
 type meshServer interface {
@@ -39,6 +49,11 @@ type meshClient interface {
 }
 
 func (s *sidecar) newMeshServer(callee invoke.Handler) meshServer {
+	if s.cfg.ClearText() {
+		return daprmesh.NewServer(daprmesh.ServerConfig{
+			Handler: callee, SpeaksGRPC: s.speaksGRPC(), MaxMessage: s.maxMessage(), Logger: s.log,
+		})
+	}
 	own := discovery.Key{Namespace: s.cfg.Namespace, App: s.cfg.AppID}
 	return mesh.NewServer(mesh.ServerConfig{
 		TLS: s.workload.Server(mtls.ServerOptions{
@@ -51,7 +66,13 @@ func (s *sidecar) newMeshServer(callee invoke.Handler) meshServer {
 }
 
 func (n *network) newMeshClient(o networkOptions) meshClient {
-	return mesh.NewTransport(mesh.TransportConfig{
+	clear := daprmesh.NewTransport(daprmesh.TransportConfig{
+		Self: o.workload.ID(), MaxMessage: int(o.cfg.MaxBody), Logger: o.log,
+	})
+	if o.cfg.ClearText() {
+		return &kindred{meshClient: clear, clearText: true}
+	}
+	secure := mesh.NewTransport(mesh.TransportConfig{
 		TLS: func(want identity.ID, key discovery.Key) *tls.Config {
 			return o.workload.Client(want, discovery.Label(n.key, key), mesh.ALPN)
 		},
@@ -59,4 +80,109 @@ func (n *network) newMeshClient(o networkOptions) meshClient {
 		Expires: func() time.Time { return o.workload.Leaf().NotAfter },
 		Logger:  o.log,
 	})
+	if o.eitherWay {
+		return &eitherWay{meshClient: secure, clear: clear}
+	}
+	return &kindred{meshClient: secure}
+}
+
+// kindred calls only sidecars that speak as it does.
+type kindred struct {
+	meshClient
+	clearText bool
+}
+
+// Send implements invoke.Mesh.
+func (k *kindred) Send(ctx context.Context, to discovery.Endpoint, want identity.ID, c *invoke.Call) (*invoke.Answer, error) {
+	if to.ClearText == k.clearText {
+		return k.meshClient.Send(ctx, to, want, c)
+	}
+	e := &apperr.Error{
+		Reason: apperr.PeerNotTrusted, Reached: apperr.ReachedNo, Instance: to.Instance,
+		What:  want.App() + " runs without mutual TLS, and is not called by an app that has it",
+		Cause: "its sidecar speaks Dapr's protocol in clear text",
+		Hint:  "start it with --enable-mtls, or with pillion run",
+	}
+	if k.clearText {
+		e.What = want.App() + " takes calls by mutual TLS only, and this sidecar has none"
+		e.Cause = "this sidecar speaks Dapr's protocol in clear text"
+		e.Hint = "start this one with --enable-mtls, or with pillion run"
+	}
+	return nil, e
+}
+
+// eitherWay calls sidecars as they speak: a person at a terminal has said whom
+// to call.
+type eitherWay struct {
+	meshClient
+	clear meshClient
+}
+
+// Send implements invoke.Mesh.
+func (w *eitherWay) Send(ctx context.Context, to discovery.Endpoint, want identity.ID, c *invoke.Call) (*invoke.Answer, error) {
+	if to.ClearText {
+		return w.clear.Send(ctx, to, want, c)
+	}
+	return w.meshClient.Send(ctx, to, want, c)
+}
+
+// Close ends all connections, of both kinds.
+func (w *eitherWay) Close() error { return errors.Join(w.meshClient.Close(), w.clear.Close()) }
+
+// A multicast is how instances are found by mDNS: pillion's way, or Dapr's.
+type multicast interface {
+	discovery.Asker
+	Announce(a discovery.Announcement) error
+	Withdraw(ctx context.Context) error
+	Run(ctx context.Context) error
+}
+
+// newMulticast makes the mDNS of the kind that the sidecar speaks.
+func (n *network) newMulticast(o networkOptions) (multicast, error) {
+	if !o.cfg.ClearText() {
+		return mdns.New(mdns.Options{
+			Key: o.place.authority.DiscoveryKey(), Dir: o.place.folder.Path(), LAN: o.cfg.LAN, NetNS: rundir.NetNS(), Logger: o.log, Warn: o.warn,
+		})
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	addr := announcedAddr(o.cfg)
+	interfaces, err := interfacesOf(addr)
+	if err != nil {
+		return nil, err
+	}
+	return daprmdns.New(daprmdns.Options{
+		Interfaces: interfaces, Host: host, Addr: addr, PID: os.Getpid(), Namespace: o.cfg.Namespace, Logger: o.log,
+	}), nil
+}
+
+// announcedAddr is where others reach the mesh listener: where it listens, if
+// that is loopback, else where Dapr says this machine is.
+func announcedAddr(cfg config.Sidecar) netip.Addr {
+	loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if at, err := netip.ParseAddr(cfg.InternalListenAddress); err == nil && at.IsLoopback() || cfg.InternalListenAddress == "localhost" {
+		return loopback
+	}
+	if addr := hostAddr(cfg.HostIP); addr.IsValid() {
+		return addr
+	}
+	return loopback
+}
+
+// interfacesOf are those that an address is announced on: loopback for itself,
+// all that lead to others for any other.
+func interfacesOf(addr netip.Addr) ([]net.Interface, error) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	want := net.FlagUp | net.FlagMulticast
+	if addr.IsLoopback() {
+		want = net.FlagUp | net.FlagLoopback
+	}
+	return slices.DeleteFunc(all, func(i net.Interface) bool {
+		return i.Flags&want != want || addr.IsLoopback() != (i.Flags&net.FlagLoopback != 0)
+	}), nil
 }

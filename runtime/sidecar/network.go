@@ -13,7 +13,6 @@ import (
 
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/discovery/local"
-	"github.com/pillion-dev/pillion/discovery/mdns"
 	"github.com/pillion-dev/pillion/discovery/static"
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/lifecycle"
@@ -51,7 +50,7 @@ type network struct {
 	resolver  *discovery.Resolver
 	folder    *local.Source // nil unless it is a source
 	seen      *discovery.Seen
-	multicast *mdns.Service  // nil unless it is a source
+	multicast multicast      // nil unless it is a source
 	peers     *static.Source // nil unless it is a source
 	transport meshClient
 	hosts     *external.Hosts
@@ -98,6 +97,8 @@ type networkOptions struct {
 	policies func(string) *resiliency.Policy
 	// endpoints are hosts outside the mesh that can be called by name.
 	endpoints []config.HTTPEndpoint
+	// eitherWay lets sidecars be called that have no mutual TLS, too.
+	eitherWay bool
 	log       *slog.Logger
 	warn      func(string)
 }
@@ -157,14 +158,12 @@ func (n *network) source(name string, o networkOptions) (discovery.Source, error
 		n.folder = local.New(o.place.folder, local.Options{NetNS: rundir.NetNS()})
 		return n.folder, nil
 	case sourceMDNS:
-		multicast, err := mdns.New(mdns.Options{
-			Key: o.place.authority.DiscoveryKey(), Dir: o.place.folder.Path(), LAN: o.cfg.LAN, NetNS: rundir.NetNS(), Logger: o.log, Warn: o.warn,
-		})
+		found, err := n.newMulticast(o)
 		if err != nil {
 			return nil, err
 		}
-		n.multicast = multicast
-		return multicast, nil
+		n.multicast = found
+		return found, nil
 	case sourceStatic:
 		return n.static(o.cfg.Peers)
 	}

@@ -104,7 +104,7 @@ func (s *sidecar) register(ctx context.Context) error {
 	s.registration, err = s.place.folder.Register(rundir.Entry{
 		App: s.cfg.AppID, Namespace: s.cfg.Namespace,
 		TrustDomain: s.place.authority.TrustDomain(), Identity: s.workload.ID().String(),
-		State: string(discovery.Starting), Mesh: addrs, NetNS: rundir.NetNS(),
+		State: string(discovery.Starting), Mesh: addrs, ClearText: s.cfg.ClearText(), NetNS: rundir.NetNS(),
 		UID: os.Getuid(), PID: os.Getpid(),
 		AppPort: s.cfg.AppPort, Protocol: s.cfg.AppProtocol,
 		HTTPPort: s.http.port, GRPCPort: s.grpc.port,
@@ -117,7 +117,9 @@ func (s *sidecar) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.openMeshSocket(ctx)
+	if !s.cfg.ClearText() {
+		s.openMeshSocket(ctx)
+	}
 	return nil
 }
 
@@ -194,6 +196,7 @@ func (s *sidecar) wire(ctx context.Context) error {
 	}
 	callee := invoke.NewCallee(invoke.CalleeOptions{
 		Self: s.workload.ID(), Access: rules, App: s.app, Taps: &s.taps, Stages: append(s.calleeStages(), s.callback()),
+		Claims: s.cfg.ClearText(),
 	})
 	stages := s.callerStages()
 	if s.logsAPI() {
