@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/pillion-dev/pillion/discovery"
 )
 
@@ -182,6 +184,20 @@ func (s *Service) hear(r record) {
 	all[r.instance()] = heard{addr: r.addr, at: time.Now()}
 	if !known || before.addr != r.addr {
 		s.version.Add(1)
+	}
+}
+
+// overhear notes what a packet says that nobody here has asked for, of the apps
+// that somebody here has.
+func (s *Service) overhear(m *dns.Msg) {
+	s.mu.Lock()
+	apps := make([]string, 0, len(s.names))
+	for app := range s.names {
+		apps = append(apps, app)
+	}
+	s.mu.Unlock()
+	for _, app := range apps {
+		read(m, app, s.hear)
 	}
 }
 

@@ -40,7 +40,10 @@ func (r record) instance() string {
 	return escaped(r.host) + ":" + strconv.Itoa(r.pid) + "." + service(r.app)
 }
 
-func (r record) hostName() string { return r.host + "." + domain }
+// hostName is the machine's: some call themselves by a name in local. already.
+func (r record) hostName() string {
+	return strings.TrimSuffix(strings.TrimSuffix(r.host, "."), ".local") + "." + domain
+}
 
 // escaped is s as one label.
 func escaped(s string) string { return strings.ReplaceAll(s, ".", `\.`) }

@@ -2,13 +2,8 @@ package daprmdns
 
 import (
 	"context"
-	"io"
-	"log"
 	"sync"
 	"time"
-
-	hashicorp "github.com/hashicorp/mdns"
-	"github.com/miekg/dns"
 )
 
 // repeatAfter is when the announcement is sent for the second time: packets get
@@ -21,19 +16,17 @@ const renewTime = 3 * time.Second
 // Run answers for the announced instance and keeps what was found fresh, until
 // ctx ends. It returns nil: without a socket apps are found in other ways.
 func (s *Service) Run(ctx context.Context) error {
+	var working sync.WaitGroup
+	defer working.Wait()
 	for i := range s.o.Interfaces {
 		iface := &s.o.Interfaces[i]
-		server, err := hashicorp.NewServer(&hashicorp.Config{
-			Zone: zone{s}, Iface: iface, Logger: log.New(io.Discard, "", 0),
-		})
+		conn, err := join(iface)
 		if err != nil {
-			s.log.Warn("not announced by mDNS", "interface", iface.Name, "err", err)
+			s.log.Warn("nobody is answered by mDNS", "interface", iface.Name, "err", err)
 			continue
 		}
-		defer server.Shutdown() //nolint:errcheck // it only closes sockets
+		working.Go(func() { (&responder{s, conn, iface}).run(ctx) })
 	}
-	var asking sync.WaitGroup
-	defer asking.Wait()
 	again := time.NewTimer(repeatAfter)
 	defer again.Stop()
 	for {
@@ -45,7 +38,7 @@ func (s *Service) Run(ctx context.Context) error {
 				}
 			}
 		case app := <-s.renew:
-			asking.Go(func() {
+			working.Go(func() {
 				ctx, cancel := context.WithTimeout(ctx, renewTime)
 				defer cancel()
 				_ = s.ask(ctx, app, false) // it expires, and is asked for when it is missing
@@ -54,15 +47,4 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		}
 	}
-}
-
-// zone is what is answered, as the library asks for it.
-type zone struct{ s *Service }
-
-// Records implements mdns.Zone.
-func (z zone) Records(q dns.Question) []dns.RR {
-	if r, ok := z.s.present(); ok {
-		return r.answer(q)
-	}
-	return nil
 }

@@ -42,6 +42,9 @@ type Peer struct {
 	discovery.Key
 	Host string // a name or an IP literal
 	Port uint16
+	// ClearText is true if it speaks Dapr's protocol without mutual TLS, which
+	// the list does not say.
+	ClearText bool
 }
 
 // String is the peer as the user writes it.
@@ -254,7 +257,7 @@ func (s *Source) resolve(ctx context.Context, i int) {
 
 func endpoint(p peer) discovery.Endpoint {
 	return discovery.Endpoint{
-		Key: p.Key, Addrs: slices.Clone(p.addrs), Source: Name,
+		Key: p.Key, ClearText: p.ClearText, Addrs: slices.Clone(p.addrs), Source: Name,
 		Local: p.addrs[0].Addr().IsLoopback(),
 	}
 }

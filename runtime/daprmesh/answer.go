@@ -105,8 +105,6 @@ func (e *exchange) said(s *rpc.Status) *apperr.Error {
 		out.Reason = apperr.DeadlineExceeded
 	case rpc.Unavailable:
 		out.Reason = apperr.PeerGone
-	case rpc.Unimplemented:
-		return e.notDapr(s.Message)
 	}
 	return out
 }

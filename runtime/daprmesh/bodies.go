@@ -3,6 +3,7 @@ package daprmesh
 import (
 	"errors"
 	"io"
+	"net/http"
 
 	commonv1 "github.com/dapr/dapr/pkg/proto/common/v1"
 	"google.golang.org/protobuf/proto"
@@ -104,6 +105,25 @@ func (r *receiver) take(p *commonv1.StreamPayload) error {
 	r.seq++
 	r.rest = p.GetData()
 	return nil
+}
+
+// isEmpty reports whether c has no body, where Dapr does not say so and there is
+// none as a rule: the next message tells.
+func (r *receiver) isEmpty(c *invoke.Call) bool {
+	switch c.Verb {
+	case http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodOptions, http.MethodTrace:
+	default:
+		return false
+	}
+	if c.Length > 0 || len(r.rest) > 0 {
+		return false
+	}
+	payload, err := r.next()
+	if err == nil {
+		err = r.take(payload)
+	}
+	r.failed = err
+	return errors.Is(err, io.EOF)
 }
 
 // Read implements io.Reader.

@@ -38,11 +38,17 @@ const (
 	defaultMaxMessage = 4 << 20
 	// dialTimeout bounds the opening of a connection.
 	dialTimeout = 30 * time.Second
+	// A peer that does not answer for this long is gone, as Dapr's pings have it.
+	keepAliveIdle, keepAliveInterval, keepAliveCount = 10 * time.Second, 5 * time.Second, 1
 	// maxConns bounds the connections to one sidecar: each takes as many calls
 	// as the peer allows.
-	maxConns = 32
+	maxConns = 8
+	// maxServed bounds the connections of other sidecars.
+	maxServed = 1024
 	// idleClose is how long a connection without calls is kept.
 	idleClose = 3 * time.Minute
+	// maxAgain is the largest body that is kept to be sent again.
+	maxAgain = 64 << 10
 	// drainTime bounds the wait for exchanges under way at the end.
 	drainTime = 500 * time.Millisecond
 )

@@ -1,6 +1,7 @@
 package daprmesh
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -51,22 +52,56 @@ func (e *exchange) carry(ctx context.Context) (*invoke.Answer, error) {
 	return e.local(ctx)
 }
 
-// stream sends call to the peer as one HTTP/2 stream. One that the peer proves
-// not to have taken is opened anew, on another connection.
+// stream sends c to the peer as one HTTP/2 stream. If the peer proves that it
+// did not take it, as one does that leaves, it is sent once more on another
+// connection, unless its body is gone.
 func (e *exchange) stream(ctx context.Context, c *invoke.Call, extra invoke.Fields) (*invoke.Answer, error) {
 	if left := rpc.Timeout(ctx); left != "" {
 		extra = append(extra, invoke.Field{Name: "grpc-timeout", Value: left})
 	}
-	l, err := e.t.get(ctx, e.addr())
-	if err != nil {
-		return nil, e.unreachable(ctx, err)
+	body, again := invoke.Whole(c.Body)
+	for ; ; again = false {
+		l, err := e.t.get(ctx, e.addr())
+		if err != nil {
+			closeBody(c)
+			return nil, e.unreachable(ctx, err)
+		}
+		attempt := *c
+		if again && c.Body != nil {
+			attempt.Body = invoke.BytesBody(body)
+		}
+		answer, err := l.RoundTrip(ctx, &attempt, &h2.Request{Scheme: "http", Authority: e.addr(), Extra: extra})
+		if err == nil {
+			return answer, nil
+		}
+		if own, ok := errors.AsType[*h2.BodyError](err); !again || ok && own != nil || ctx.Err() != nil || h2.Evidence(err).Reached() != apperr.ReachedNo {
+			return nil, e.broken(ctx, err)
+		}
 	}
-	answer, err := l.RoundTrip(ctx, c, &h2.Request{Scheme: "http", Authority: e.addr(), Extra: extra})
-	if err == nil {
-		return answer, nil
-	}
-	return nil, e.broken(ctx, err)
 }
+
+func closeBody(c *invoke.Call) {
+	if c.Body != nil {
+		_ = c.Body.Close() // the call's own error is the one to report
+	}
+}
+
+// keep makes a small body that is there one that can be sent again, and any
+// other one that cannot.
+func keep(body invoke.Body) invoke.Body {
+	if body == nil {
+		return nil
+	}
+	if data, ok := invoke.Whole(body); ok && len(data) <= maxAgain {
+		data = bytes.Clone(data)
+		_ = body.Close() // all of it has been read
+		return invoke.BytesBody(data)
+	}
+	return once{body}
+}
+
+// once is a body that hides that it is there.
+type once struct{ invoke.Body }
 
 // broken is the error of an exchange that had begun.
 func (e *exchange) broken(ctx context.Context, err error) *apperr.Error {
@@ -95,7 +130,7 @@ func (e *exchange) broken(ctx context.Context, err error) *apperr.Error {
 // proxy carries a gRPC exchange as it is.
 func (e *exchange) proxy(ctx context.Context) (*invoke.Answer, error) {
 	c := *e.call
-	c.Fields = c.Fields.Clone()
+	c.Fields, c.Body = c.Fields.Clone(), keep(c.Body)
 	for _, name := range []string{fieldTarget, "grpc-timeout", fieldCallee, fieldCaller} {
 		c.Fields.Del(name)
 	}
@@ -118,33 +153,82 @@ func (e *exchange) notDapr(cause string) *apperr.Error {
 	}
 }
 
-// local carries a call by CallLocalStream.
+// local carries a call by CallLocalStream; by CallLocal if the peer is too old
+// for that and the body is still there.
 func (e *exchange) local(ctx context.Context) (*invoke.Answer, error) {
-	body, err := newSender(
-		&internalsv1.InternalInvokeRequestStream{Request: request(e.call)}, e.call.Body,
+	body := keep(e.call.Body)
+	data, kept := invoke.Whole(body)
+	from, err := newSender(
+		&internalsv1.InternalInvokeRequestStream{Request: request(e.call)}, body,
 		func(p *commonv1.StreamPayload) proto.Message {
 			return &internalsv1.InternalInvokeRequestStream{Payload: p}
 		},
 	)
 	if err != nil {
-		return nil, &apperr.Error{
-			Reason: apperr.ProtocolError, What: "the call cannot be put into a message", Cause: err.Error(), Reached: apperr.ReachedNo, Err: err,
+		return nil, unsendable(err)
+	}
+	var out invoke.Body = from
+	if kept { // all at once
+		all, err := io.ReadAll(from)
+		if err != nil {
+			return nil, unsendable(err)
 		}
+		out = invoke.BytesBody(all)
 	}
-	c := &invoke.Call{
-		Verb: http.MethodPost, Path: callLocalStream, Major: 2, Body: body, Length: -1,
-		Fields: e.head(),
+	got, err := e.ask(ctx, callLocalStream, out, e.read)
+	if said, ok := errors.AsType[*rpc.Status](err); ok && said.Code == rpc.Unimplemented {
+		if !kept {
+			return nil, &apperr.Error{
+				Reason: apperr.ProtocolError, What: "the sidecar of " + e.app + " is too old for bodies that cannot be sent twice",
+				Cause: "it does not know CallLocalStream", Hint: "upgrade Dapr there", Instance: e.to.Instance,
+			}
+		}
+		e.t.log.Warn("a sidecar is too old for streams; its messages are sent whole", "app", e.app, "peer", e.addr())
+		return e.unary(ctx, data)
 	}
+	return got, err
+}
+
+// unary carries a call by CallLocal.
+func (e *exchange) unary(ctx context.Context, data []byte) (*invoke.Answer, error) {
+	in := request(e.call)
+	in.Message.Data.Value = data
+	message, err := proto.Marshal(in)
+	if err != nil {
+		return nil, unsendable(err)
+	}
+	got, err := e.ask(ctx, callLocal, invoke.BytesBody(rpc.Frame(message)), e.readWhole)
+	if said, ok := errors.AsType[*rpc.Status](err); ok {
+		return nil, e.notDapr(said.Message)
+	}
+	return got, err
+}
+
+// ask sends messages to a method of Dapr's service, and reads what comes.
+func (e *exchange) ask(
+	ctx context.Context, method string, body invoke.Body, read func(context.Context, *invoke.Answer) (*invoke.Answer, error),
+) (*invoke.Answer, error) {
+	c := &invoke.Call{Verb: http.MethodPost, Path: method, Major: 2, Body: body, Length: -1, Fields: e.head()}
 	answer, err := e.stream(ctx, c, nil)
 	if err != nil {
 		return nil, err
 	}
-	got, err := e.read(ctx, answer)
+	if !rpc.IsGRPC(answer) {
+		_ = answer.Body.Close() // its status says enough
+		return nil, e.notDapr("it answered with the status " + strconv.Itoa(answer.Status))
+	}
+	got, err := read(ctx, answer)
 	if err != nil {
 		_ = answer.Body.Close() // err is the one to report
 		return nil, err
 	}
 	return got, nil
+}
+
+func unsendable(err error) *apperr.Error {
+	return &apperr.Error{
+		Reason: apperr.ProtocolError, What: "the call cannot be put into a message", Cause: err.Error(), Reached: apperr.ReachedNo, Err: err,
+	}
 }
 
 // head are the lines of an exchange of Dapr's service: gRPC's own, and the
@@ -162,31 +246,34 @@ func (e *exchange) head() invoke.Fields {
 	return fields
 }
 
+// next reads a message into m. What ended the exchange is io.EOF if all is well,
+// and a *rpc.Status if the peer does not know the method.
+func (e *exchange) next(ctx context.Context, from *invoke.Answer, messages *rpc.Reader, m proto.Message) error {
+	data, err := messages.Next()
+	switch {
+	case errors.Is(err, io.EOF):
+		ended := rpc.StatusOf(from.Fields, from.Body.Trailers())
+		switch ended.Code {
+		case rpc.OK:
+			return io.EOF
+		case rpc.Unimplemented:
+			return ended
+		}
+		return e.said(ended)
+	case err != nil:
+		return e.broken(ctx, err)
+	}
+	if err := proto.Unmarshal(data, m); err != nil {
+		return e.notDapr("a message of its is none: " + err.Error())
+	}
+	return nil
+}
+
 // read makes an answer of the messages that come.
 func (e *exchange) read(ctx context.Context, from *invoke.Answer) (*invoke.Answer, error) {
-	if !rpc.IsGRPC(from) {
-		return nil, e.notDapr("it answered with the status " + strconv.Itoa(from.Status))
-	}
 	messages := rpc.NewReader(from.Body, e.t.cfg.MaxMessage)
-	next := func() (*internalsv1.InternalInvokeResponseStream, error) {
-		data, err := messages.Next()
-		if errors.Is(err, io.EOF) {
-			if ended := rpc.StatusOf(from.Fields, from.Body.Trailers()); ended.Code != rpc.OK {
-				return nil, e.said(ended)
-			}
-			return nil, io.EOF
-		}
-		if err != nil {
-			return nil, e.broken(ctx, err)
-		}
-		m := new(internalsv1.InternalInvokeResponseStream)
-		if err := proto.Unmarshal(data, m); err != nil {
-			return nil, e.notDapr("a message of its is none: " + err.Error())
-		}
-		return m, nil
-	}
-	first, err := next()
-	switch {
+	first := new(internalsv1.InternalInvokeResponseStream)
+	switch err := e.next(ctx, from, messages, first); {
 	case errors.Is(err, io.EOF):
 		return nil, e.notDapr("its answer has no message")
 	case err != nil:
@@ -197,13 +284,35 @@ func (e *exchange) read(ctx context.Context, from *invoke.Answer) (*invoke.Answe
 		return nil, e.notDapr("response does not contain the required fields in the leading chunk")
 	}
 	body := &receiver{close: from.Body.Close, next: func() (*commonv1.StreamPayload, error) {
-		m, err := next()
-		return m.GetPayload(), err
+		m := new(internalsv1.InternalInvokeResponseStream)
+		if err := e.next(ctx, from, messages, m); err != nil {
+			return nil, err
+		}
+		if m.GetResponse() != nil {
+			return nil, e.notDapr("response metadata found in non-leading chunk")
+		}
+		return m.GetPayload(), nil
 	}}
 	if err := body.take(first.GetPayload()); err != nil {
 		return nil, e.notDapr(err.Error())
 	}
 	return e.answer(head, body)
+}
+
+// readWhole makes an answer of the one message that comes.
+func (e *exchange) readWhole(ctx context.Context, from *invoke.Answer) (*invoke.Answer, error) {
+	head := new(internalsv1.InternalInvokeResponse)
+	switch err := e.next(ctx, from, rpc.NewReader(from.Body, e.t.cfg.MaxMessage), head); {
+	case errors.Is(err, io.EOF):
+		return nil, e.notDapr("its answer has no message")
+	case err != nil:
+		return nil, err
+	case head.GetStatus() == nil:
+		return nil, e.notDapr("its answer has no status")
+	}
+	return e.answer(head, &receiver{
+		rest: head.GetMessage().GetData().GetValue(), failed: io.EOF, close: from.Body.Close,
+	})
 }
 
 // answer is what the app said.

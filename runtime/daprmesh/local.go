@@ -81,9 +81,8 @@ func (l local) CallLocalStream(stream internalsv1.ServiceInvocation_CallLocalStr
 	if err := body.take(first.GetPayload()); err != nil {
 		return status.Error(codes.Internal, err.Error())
 	}
-	c.Body = body
-	if c.Length == 0 {
-		c.Body = nil
+	if c.Body = body; c.Length == 0 || body.isEmpty(c) {
+		c.Body, c.Length = nil, 0
 	}
 	answer, err := l.s.cfg.Handler.Serve(stream.Context(), c)
 	if err != nil {

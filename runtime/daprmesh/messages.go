@@ -73,7 +73,7 @@ func fromLists(all lists) invoke.Fields {
 func request(c *invoke.Call) *internalsv1.InternalInvokeRequest {
 	path, query, _ := strings.Cut(c.Path, "?")
 	message := &commonv1.InvokeRequest{
-		Method: strings.TrimPrefix(path, "/"), ContentType: c.Fields.Get("content-type"),
+		Method: methodOf(path), ContentType: c.Fields.Get("content-type"),
 		Data: &anypb.Any{},
 	}
 	if c.RPC == nil || c.RPC.Extended {
@@ -112,6 +112,20 @@ func call(in *internalsv1.InternalInvokeRequest) *invoke.Call {
 		c.Fields.Set("Content-Type", kind)
 	}
 	return c
+}
+
+// methodOf is a path as Dapr sends it, decoded, if pathOf makes the same of it
+// again; what would become another path stays as it is.
+func methodOf(path string) string {
+	method := strings.TrimPrefix(path, "/")
+	if !strings.Contains(method, "%") {
+		return method
+	}
+	decoded, err := url.PathUnescape(method)
+	if err == nil && pathOf(&commonv1.InvokeRequest{Method: decoded}) == path {
+		return decoded
+	}
+	return method
 }
 
 // pathOf is the request target of a method. Dapr decodes a path before it sends

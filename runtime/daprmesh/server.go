@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
+	"time"
 
 	internalsv1 "github.com/dapr/dapr/pkg/proto/internals/v1"
 	"google.golang.org/grpc"
@@ -75,7 +77,10 @@ func (s *Server) Leave() {
 	}
 }
 
-var errClosing = errors.New("this sidecar is stopping")
+var (
+	errClosing = errors.New("this sidecar is stopping")
+	errFull    = errors.New("all connections to it are full")
+)
 
 // Serve takes calls on ln until ctx ends, lets those under way end for a moment,
 // and cuts off the rest. It closes ln and returns when nothing of it is left;
@@ -85,33 +90,54 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer cancel(nil)
 	stop := context.AfterFunc(ctx, func() { _ = ln.Close() }) // Accept says so
 	defer stop()
+	err := s.accept(ctx, ln, base)
+	s.end(base)
+	return err
+}
+
+// accept serves what comes to ln until ctx ends.
+func (s *Server) accept(ctx context.Context, ln net.Listener, base context.Context) error {
+	pause := time.Duration(0)
 	for {
 		nc, err := ln.Accept()
-		if err != nil {
-			s.end(base)
-			if ctx.Err() != nil {
-				return nil
-			}
-			_ = ln.Close() // already reporting the first error
-			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
-		}
-		srv := &h2.Server{Handler: s.exchange, Values: base}
-		sc := srv.NewConn(nc)
-		if !s.begin(sc) {
-			_ = nc.Close() // nobody serves it any more
+		switch {
+		case err == nil:
+			pause = 0
+			s.take(nc, base)
 			continue
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // told to stop
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("serve the sidecars at %s: %w", ln.Addr(), err)
 		}
-		go func() { // end waits for it
-			defer s.done(sc)
-			sc.Serve()
-		}()
+		// Out of descriptors, most likely: others will give some back.
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		s.log.Warn("a sidecar's connection was not accepted; retrying", "err", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
 	}
+}
+
+// take serves a connection; end waits for it.
+func (s *Server) take(nc net.Conn, base context.Context) {
+	sc := (&h2.Server{Handler: s.exchange, Values: base}).NewConn(nc)
+	if !s.begin(sc) {
+		_ = nc.Close() // nobody serves it
+		return
+	}
+	go func() {
+		defer s.done(sc)
+		sc.Serve()
+	}()
 }
 
 func (s *Server) begin(sc *h2.ServerConn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leaving {
+	if s.leaving || len(s.conns) >= maxServed {
 		return false
 	}
 	s.conns[sc] = struct{}{}
@@ -144,11 +170,11 @@ func (s *Server) end(base context.Context) {
 
 // exchange answers one exchange: Dapr's service, or a gRPC service of the app's.
 func (s *Server) exchange(ctx *callctx.Context, x *h2.Stream) {
-	switch path := x.Path(); {
+	switch {
 	case !isGRPC(x.Fields().Get("content-type")):
 		_ = x.Reply(415, invoke.Fields{{Name: "content-type", Value: "text/plain"}}, // a client that is gone cannot be told
 			[]byte("this port is for other sidecars: it speaks gRPC only\n"))
-	case path == callLocal, path == callLocalStream:
+	case strings.HasPrefix(x.Path(), service):
 		h2.ServeHTTP(ctx, x, s.grpc, s.log)
 	default:
 		s.proxy(ctx, x)

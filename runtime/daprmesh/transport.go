@@ -28,19 +28,26 @@ type TransportConfig struct {
 }
 
 // A Transport carries calls to other sidecars. It is an invoke.Mesh and safe for
-// concurrent use. It repeats nothing but a stream of which a peer has proved
-// that it did not take it.
+// concurrent use. It repeats nothing but what a peer has proved that it did not
+// take.
 type Transport struct {
 	cfg  TransportConfig
 	log  *slog.Logger
 	work sync.WaitGroup // connections that are read
 
 	mu     sync.Mutex // guards what follows
-	peers  map[string][]*link
+	peers  map[string]*remote
+	all    map[*link]struct{} // that are read, those that take no more calls too
 	closed bool
 }
 
 var _ invoke.Mesh = (*Transport)(nil)
+
+// A remote is an address and the connections to it that take calls.
+type remote struct {
+	links   []*link
+	dialing chan struct{} // closed when the connection that is being made is there or has failed; nil if there is none
+}
 
 // A link is one connection to a peer.
 type link struct {
@@ -59,7 +66,7 @@ func NewTransport(cfg TransportConfig) *Transport {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Transport{cfg: cfg, log: cfg.Logger, peers: map[string][]*link{}}
+	return &Transport{cfg: cfg, log: cfg.Logger, peers: map[string]*remote{}, all: map[*link]struct{}{}}
 }
 
 // Run closes connections that have had no calls for a while, until ctx ends; it
@@ -80,8 +87,8 @@ func (t *Transport) Run(ctx context.Context) error {
 func (t *Transport) sweep(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for addr, links := range t.peers {
-		links = slices.DeleteFunc(links, func(l *link) bool {
+	for addr, p := range t.peers {
+		p.links = slices.DeleteFunc(p.links, func(l *link) bool {
 			switch {
 			case !l.Usable():
 				return true
@@ -93,7 +100,7 @@ func (t *Transport) sweep(now time.Time) {
 			}
 			return false
 		})
-		if t.peers[addr] = links; len(links) == 0 {
+		if len(p.links) == 0 && p.dialing == nil {
 			delete(t.peers, addr)
 		}
 	}
@@ -104,10 +111,8 @@ func (t *Transport) sweep(now time.Time) {
 func (t *Transport) Close() error {
 	t.mu.Lock()
 	t.closed = true
-	for _, links := range t.peers {
-		for _, l := range links {
-			l.Close()
-		}
+	for l := range t.all {
+		l.Close()
 	}
 	t.mu.Unlock()
 	t.work.Wait()
@@ -121,59 +126,97 @@ func (t *Transport) Send(ctx context.Context, to discovery.Endpoint, want identi
 	e := &exchange{t: t, to: to, app: want.App(), call: c}
 	answer, err := e.carry(ctx)
 	if err != nil {
-		if c.Body != nil {
-			_ = c.Body.Close() // err is the one to report
-		}
+		closeBody(c)
 		return nil, err
 	}
 	answer.Instance, answer.Endpoint = to.Instance, to
 	return answer, nil
 }
 
-// get returns a connection to addr with a place for a stream.
+// get returns a connection to addr with a place for a stream. One is made at a
+// time: the calls that come meanwhile share it.
 func (t *Transport) get(ctx context.Context, addr string) (*link, error) {
-	t.mu.Lock()
-	if t.closed {
-		t.mu.Unlock()
-		return nil, errClosing
-	}
-	links := slices.DeleteFunc(t.peers[addr], func(l *link) bool { return !l.Usable() })
-	t.peers[addr] = links
-	for _, l := range links {
-		if l.TryReserve() {
-			l.since = time.Now()
-			t.mu.Unlock()
+	for {
+		l, wait, err := t.pick(addr)
+		switch {
+		case err != nil:
+			return nil, err
+		case wait != nil:
+			select {
+			case <-wait:
+			case <-ctx.Done():
+				return nil, callctx.Cause(ctx)
+			}
+		case l == nil:
+			return t.dial(ctx, addr)
+		default:
 			return l, nil
 		}
 	}
-	full := len(links) >= maxConns
-	t.mu.Unlock()
-	if full {
-		return links[0], links[0].Reserve(ctx)
-	}
-	return t.dial(ctx, addr)
 }
 
-func (t *Transport) dial(ctx context.Context, addr string) (*link, error) {
-	dialer := net.Dialer{Timeout: dialTimeout, KeepAlive: 10 * time.Second}
-	nc, err := dialer.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		if ctx.Err() != nil {
-			err = callctx.Cause(ctx)
-		}
-		return nil, err
-	}
-	l := &link{Client: h2.NewClient(nc), since: time.Now()}
+// pick returns a connection with a place, or what to wait for; neither if the
+// caller is to make a connection, which it has to.
+func (t *Transport) pick(addr string) (*link, <-chan struct{}, error) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.closed {
-		t.mu.Unlock()
+		return nil, nil, errClosing
+	}
+	p := t.peers[addr]
+	if p == nil {
+		p = &remote{}
+		t.peers[addr] = p
+	}
+	p.links = slices.DeleteFunc(p.links, func(l *link) bool { return !l.Usable() })
+	for _, l := range p.links {
+		if l.TryReserve() {
+			l.since = time.Now()
+			return l, nil, nil
+		}
+	}
+	if p.dialing != nil {
+		return nil, p.dialing, nil
+	}
+	if len(p.links) >= maxConns {
+		return nil, nil, errFull
+	}
+	p.dialing = make(chan struct{})
+	return nil, nil, nil
+}
+
+// dial makes a connection and takes a place on it. Those who wait for it look
+// again, however it ends.
+func (t *Transport) dial(ctx context.Context, addr string) (*link, error) {
+	dialer := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
+	}}
+	nc, err := dialer.DialContext(ctx, "tcp", addr)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.peers[addr]
+	close(p.dialing)
+	p.dialing = nil
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, callctx.Cause(ctx)
+	case err != nil:
+		return nil, err
+	case t.closed:
 		_ = nc.Close() // nobody wants it
 		return nil, errClosing
 	}
-	t.peers[addr] = append(t.peers[addr], l)
-	t.work.Go(l.Run)
-	t.mu.Unlock()
-	return l, l.Reserve(ctx)
+	l := &link{Client: h2.NewClient(nc), since: time.Now()}
+	l.TryReserve() // nobody else has it yet
+	p.links = append(p.links, l)
+	t.all[l] = struct{}{}
+	t.work.Go(func() {
+		l.Run()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.all, l)
+	})
+	return l, nil
 }
 
 // unreachable is the error of a call that no peer was given.

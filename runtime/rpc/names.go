@@ -134,8 +134,24 @@ func IsExchange(head invoke.Fields) bool {
 	return strings.HasPrefix(kind, grpc) && (len(kind) == len(grpc) || kind[len(grpc)] == '+' || kind[len(grpc)] == ';')
 }
 
-// plain is a status's message, of which a line holds all but printable ASCII
-// percent-encoded. What is no encoding stays as it is.
+// Percent is a status's message as it stands in a line: printable ASCII but %,
+// everything else encoded byte by byte.
+func Percent(s string) string {
+	const digits = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c >= ' ' && c <= '~' && c != '%' {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('%')
+			b.WriteByte(digits[c>>4])
+			b.WriteByte(digits[c&15])
+		}
+	}
+	return b.String()
+}
+
+// plain undoes Percent. What is no encoding stays as it is.
 func plain(s string) string {
 	if !strings.Contains(s, "%") {
 		return s

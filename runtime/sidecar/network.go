@@ -165,7 +165,7 @@ func (n *network) source(name string, o networkOptions) (discovery.Source, error
 		n.multicast = found
 		return found, nil
 	case sourceStatic:
-		return n.static(o.cfg.Peers)
+		return n.static(o.cfg)
 	}
 	return nil, &apperr.Error{
 		Reason: apperr.Usage, What: "no discovery source " + name, Hint: "local, mdns and static are known",
@@ -186,12 +186,19 @@ func (n *network) dial(ctx context.Context, addr string) (net.Conn, error) {
 	return dialer.DialContext(ctx, "tcp", addr)
 }
 
-func (n *network) static(given []string) (discovery.Source, error) {
+func (n *network) static(cfg config.Sidecar) (discovery.Source, error) {
 	var peers []static.Peer
-	for _, one := range given {
+	for _, one := range cfg.Peers {
 		peer, err := static.ParsePeer(one)
 		if err != nil {
 			return nil, err
+		}
+		if peer.ClearText = cfg.ClearText(); peer.ClearText && peer.App == "" {
+			return nil, &apperr.Error{
+				Reason: apperr.Usage, What: "the peer " + one + " has no app ID",
+				Cause: "without mutual TLS no sidecar can prove whose it is",
+				Hint:  "write --peer app-id=" + one + ", or use --enable-mtls",
+			}
 		}
 		peers = append(peers, peer)
 	}
