@@ -58,6 +58,7 @@ func setUpStory(e *testscript.Env) error {
 	}
 	e.Setenv("HOME", home)
 	e.Setenv("PILLION_RUNTIME_DIR", runtime)
+	e.Setenv("DAPR_HOST_IP", "127.0.0.1") // what a sidecar in daprd's place says of itself stays on this machine
 	e.Setenv("NO_COLOR", "1")
 	e.Setenv("LANG", "C.UTF-8")
 	story := "STORY=" + e.WorkDir

@@ -22,6 +22,7 @@ func addSidecarFlags(cmd *cobra.Command, o *sidecarOptions) {
 	mesh.setting("dapr-internal-grpc-port", "", "<port> of the mesh [a stable one]")
 	mesh.setting("dapr-internal-grpc-listen-address", "", "<host> where it listens [all interfaces]")
 	mesh.toggle("enable-mtls", "mutual TLS between sidecars")
+	mesh.setting("peer", "", "<peer> a static peer, as app-id=host:port")
 	mesh.setting("sentry-address", "", "<address> of another authority; not in this version")
 	files := group(cmd, "Files")
 	files.setting("resources-path", "", "<dir> Dapr resources; may be given again [none]")

@@ -112,7 +112,8 @@ func ResolveSidecar(given Given, getenv func(string) string, file File) (Sidecar
 	return c, errors.Join(errs...)
 }
 
-// ClearMesh reports whether sidecars speak to each other in clear text.
+// ClearMesh reports whether sidecars speak to each other in clear text: by Dapr's
+// protocol, and nothing else.
 func (c Sidecar) ClearMesh() bool {
 	return c.Profile != (Profile{}) && !c.Profile.SecureMesh && !c.EnableMTLS
 }

@@ -52,9 +52,3 @@ func SidecarProfile() Profile {
 		MetricsPort: metricsPort, AsDaprd: true, HangupRestarts: true, StrictComponents: true,
 	}
 }
-
-// ClearText reports whether the sidecar speaks Dapr's protocol without mutual
-// TLS to others, and nothing else.
-func (c Sidecar) ClearText() bool {
-	return c.Profile.Name != "" && !c.Profile.SecureMesh && !c.EnableMTLS
-}

@@ -194,7 +194,7 @@ func failure(err error) error {
 		return status.Error(codes.Code(s.Code), s.Message)
 	}
 	e := apperr.From(err)
-	code := codes.Internal
+	code, text := codes.Internal, e.Message()
 	switch e.Reason {
 	case apperr.Refused:
 		code = codes.Unavailable
@@ -202,10 +202,14 @@ func failure(err error) error {
 		code = codes.PermissionDenied
 	case apperr.GRPCAppUnavailable, apperr.DeadlineExceeded, apperr.Cancelled, apperr.BodyTooLarge:
 		code = codes.Code(e.Reason.GRPC())
+	default:
+		if e.At() == apperr.HopApp {
+			text = "error invoking app channel: " + text
+		}
 	}
 	whole := &spb.Status{}
-	if proto.Unmarshal(e.StatusProto(uint32(code), e.Message()), whole) != nil {
-		return status.Error(code, e.Message())
+	if proto.Unmarshal(e.StatusProto(uint32(code), text), whole) != nil {
+		return status.Error(code, text)
 	}
 	return status.ErrorProto(whole)
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,7 @@ const (
 	scopeInternal  = "dapr.runtime.grpc.internal"
 	scopeProcessor = "dapr.runtime.processor"
 	scopeHealth    = "dapr.apphealth"
+	scopeContrib   = "dapr.contrib"
 	scopeHTTPLog   = "dapr.runtime.http-info"
 	scopeGRPCLog   = "dapr.runtime.grpc.api-info"
 )
@@ -122,6 +124,10 @@ func (s *sidecar) sayListening() {
 	s.logf("standalone mode configured")
 	s.logf("app id: " + s.cfg.AppID)
 	s.logf("Initialized name resolution to " + strings.Join(announcing(s.cfg.Discovery), ", "))
+	if s.cfg.ClearMesh() && s.net.multicast != nil {
+		at := netip.AddrPortFrom(announcedAddr(s.cfg), listenPort(s.meshLn))
+		s.records.Say(slog.LevelInfo, scopeContrib, "local service entry announced: "+s.cfg.AppID+" -> "+at.String())
+	}
 	for _, ln := range s.scrapes.listeners {
 		s.logf("metrics server started on " + listenText(ln) + "/")
 	}

@@ -49,7 +49,7 @@ type meshClient interface {
 }
 
 func (s *sidecar) newMeshServer(callee invoke.Handler) meshServer {
-	if s.cfg.ClearText() {
+	if s.cfg.ClearMesh() {
 		return daprmesh.NewServer(daprmesh.ServerConfig{
 			Handler: callee, SpeaksGRPC: s.speaksGRPC(), MaxMessage: s.maxMessage(), Logger: s.log,
 		})
@@ -69,7 +69,7 @@ func (n *network) newMeshClient(o networkOptions) meshClient {
 	clear := daprmesh.NewTransport(daprmesh.TransportConfig{
 		Self: o.workload.ID(), MaxMessage: int(o.cfg.MaxBody), Logger: o.log,
 	})
-	if o.cfg.ClearText() {
+	if o.cfg.ClearMesh() {
 		return &kindred{meshClient: clear, clearText: true}
 	}
 	secure := mesh.NewTransport(mesh.TransportConfig{
@@ -139,7 +139,7 @@ type multicast interface {
 
 // newMulticast makes the mDNS of the kind that the sidecar speaks.
 func (n *network) newMulticast(o networkOptions) (multicast, error) {
-	if !o.cfg.ClearText() {
+	if !o.cfg.ClearMesh() {
 		return mdns.New(mdns.Options{
 			Key: o.place.authority.DiscoveryKey(), Dir: o.place.folder.Path(), LAN: o.cfg.LAN, NetNS: rundir.NetNS(), Logger: o.log, Warn: o.warn,
 		})

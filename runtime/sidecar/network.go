@@ -193,7 +193,7 @@ func (n *network) static(cfg config.Sidecar) (discovery.Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		if peer.ClearText = cfg.ClearText(); peer.ClearText && peer.App == "" {
+		if peer.ClearText = cfg.ClearMesh(); peer.ClearText && peer.App == "" {
 			return nil, &apperr.Error{
 				Reason: apperr.Usage, What: "the peer " + one + " has no app ID",
 				Cause: "without mutual TLS no sidecar can prove whose it is",

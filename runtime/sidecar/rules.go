@@ -9,7 +9,7 @@ import (
 // access control of Dapr's Configuration, as it is from time to time.
 func (s *sidecar) rules() (*access.Access, error) {
 	rules := access.New(s.workload.ID())
-	if s.cfg.ClearText() {
+	if s.cfg.ClearMesh() {
 		rules.Unverified()
 	}
 	if s.metrics != nil {

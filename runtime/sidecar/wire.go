@@ -104,7 +104,7 @@ func (s *sidecar) register(ctx context.Context) error {
 	s.registration, err = s.place.folder.Register(rundir.Entry{
 		App: s.cfg.AppID, Namespace: s.cfg.Namespace,
 		TrustDomain: s.place.authority.TrustDomain(), Identity: s.workload.ID().String(),
-		State: string(discovery.Starting), Mesh: addrs, ClearText: s.cfg.ClearText(), NetNS: rundir.NetNS(),
+		State: string(discovery.Starting), Mesh: addrs, ClearText: s.cfg.ClearMesh(), NetNS: rundir.NetNS(),
 		UID: os.Getuid(), PID: os.Getpid(),
 		AppPort: s.cfg.AppPort, Protocol: s.cfg.AppProtocol,
 		HTTPPort: s.http.port, GRPCPort: s.grpc.port,
@@ -117,7 +117,7 @@ func (s *sidecar) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !s.cfg.ClearText() {
+	if !s.cfg.ClearMesh() {
 		s.openMeshSocket(ctx)
 	}
 	return nil
@@ -196,7 +196,7 @@ func (s *sidecar) wire(ctx context.Context) error {
 	}
 	callee := invoke.NewCallee(invoke.CalleeOptions{
 		Self: s.workload.ID(), Access: rules, App: s.app, Taps: &s.taps, Stages: append(s.calleeStages(), s.callback()),
-		Claims: s.cfg.ClearText(),
+		Claims: s.cfg.ClearMesh(),
 	})
 	stages := s.callerStages()
 	if s.logsAPI() {

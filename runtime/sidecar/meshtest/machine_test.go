@@ -158,6 +158,7 @@ type instance struct {
 	Namespace     string   `json:"namespace"`
 	Status        string   `json:"status"`
 	HTTPPort      int      `json:"httpPort"`
+	GRPCPort      int      `json:"grpcPort"`
 	AppPort       int      `json:"appPort"`
 	PID           int      `json:"daprdPid"`
 	AppPID        int      `json:"appPid"`
