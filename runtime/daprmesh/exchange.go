@@ -14,6 +14,7 @@ import (
 
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/rpc"
@@ -100,6 +101,24 @@ func keep(body invoke.Body) invoke.Body {
 	return once{body}
 }
 
+// held is the call's body, read before anything is sent if it is known to be
+// small, as Dapr has it: it can be sent again then.
+func (e *exchange) held(ctx context.Context) (invoke.Body, error) {
+	body := keep(e.call.Body)
+	from, ok := body.(once)
+	if !ok || e.call.Length < 0 || e.call.Length > maxAgain {
+		return body, nil
+	}
+	watch := callctx.OnEnd(ctx, func() { _ = from.Close() }) // ends the reading
+	defer watch.Stop()
+	data, err := io.ReadAll(from)
+	if err != nil {
+		return nil, e.broken(ctx, &h2.Error{Evidence: invoke.Evidence{NotWritten: true}, Err: &h2.BodyError{Err: err}})
+	}
+	_ = from.Close() // all of it has been read
+	return invoke.BytesBody(data), nil
+}
+
 // once is a body that hides that it is there.
 type once struct{ invoke.Body }
 
@@ -156,7 +175,10 @@ func (e *exchange) notDapr(cause string) *apperr.Error {
 // local carries a call by CallLocalStream; by CallLocal if the peer is too old
 // for that and the body is still there.
 func (e *exchange) local(ctx context.Context) (*invoke.Answer, error) {
-	body := keep(e.call.Body)
+	body, err := e.held(ctx)
+	if err != nil {
+		return nil, err
+	}
 	data, kept := invoke.Whole(body)
 	from, err := newSender(
 		&internalsv1.InternalInvokeRequestStream{Request: request(e.call)}, body,

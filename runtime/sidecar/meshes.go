@@ -168,7 +168,30 @@ func announcedAddr(cfg config.Sidecar) netip.Addr {
 	if addr := hostAddr(cfg.HostIP); addr.IsValid() {
 		return addr
 	}
+	if addr := interfaceAddr(); addr.IsValid() {
+		return addr
+	}
 	return loopback
+}
+
+// interfaceAddr is the address of a machine without a way to elsewhere: a public
+// one goes before a private one, as Dapr has it. The zero Addr is none.
+func interfaceAddr() netip.Addr {
+	var found netip.Addr
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return found
+	}
+	for _, one := range all {
+		prefix, err := netip.ParsePrefix(one.String())
+		if err != nil || !prefix.Addr().Is4() || !prefix.Addr().IsGlobalUnicast() {
+			continue
+		}
+		if addr := prefix.Addr(); !found.IsValid() || found.IsPrivate() && !addr.IsPrivate() {
+			found = addr
+		}
+	}
+	return found
 }
 
 // interfacesOf are those that an address is announced on: loopback for itself,
