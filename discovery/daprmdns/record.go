@@ -100,20 +100,7 @@ func (r record) answer(q dns.Question) []dns.RR {
 // not the app ID makes it another's (as Dapr has it).
 func read(m *dns.Msg, app string, f func(record)) {
 	records := append(append([]dns.RR{}, m.Answer...), m.Extra...)
-	addrs := map[string]netip.Addr{}
-	meant := map[string]bool{}
-	for _, rr := range records {
-		switch rr := rr.(type) {
-		case *dns.A:
-			keep(addrs, rr.Hdr.Name, rr.A)
-		case *dns.AAAA:
-			if _, four := addrs[strings.ToLower(rr.Hdr.Name)]; !four { // IPv4 is preferred
-				keep(addrs, rr.Hdr.Name, rr.AAAA)
-			}
-		case *dns.TXT:
-			meant[strings.ToLower(rr.Hdr.Name)] = len(rr.Txt) > 0 && rr.Txt[0] == app
-		}
-	}
+	addrs, meant := said(records, app)
 	below := "." + strings.ToLower(service(app))
 	for _, rr := range records {
 		srv, ok := rr.(*dns.SRV)
@@ -129,6 +116,25 @@ func read(m *dns.Msg, app string, f func(record)) {
 			f(record{app: app, name: name, addr: netip.AddrPortFrom(addr, srv.Port), gone: srv.Hdr.Ttl == 0})
 		}
 	}
+}
+
+// said are the addresses of hosts, IPv4 before IPv6, and which instances are the
+// app's.
+func said(records []dns.RR, app string) (addrs map[string]netip.Addr, meant map[string]bool) {
+	addrs, meant = map[string]netip.Addr{}, map[string]bool{}
+	for _, rr := range records {
+		switch rr := rr.(type) {
+		case *dns.A:
+			keep(addrs, rr.Hdr.Name, rr.A)
+		case *dns.AAAA:
+			if _, four := addrs[strings.ToLower(rr.Hdr.Name)]; !four {
+				keep(addrs, rr.Hdr.Name, rr.AAAA)
+			}
+		case *dns.TXT:
+			meant[strings.ToLower(rr.Hdr.Name)] = len(rr.Txt) > 0 && rr.Txt[0] == app
+		}
+	}
+	return addrs, meant
 }
 
 func keep(addrs map[string]netip.Addr, name string, ip []byte) {

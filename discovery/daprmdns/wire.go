@@ -105,7 +105,7 @@ func query(ctx context.Context, iface *net.Interface, app string, f func(record)
 	for ctx.Err() == nil {
 		n, _, err := conn.ReadFromUDP(buf)
 		if err != nil {
-			return nil //nolint:nilerr // the time is over, or the interface has gone: nobody has answered
+			return nil // the time is over, or the interface has gone: nobody has answered
 		}
 		got := new(dns.Msg)
 		if got.Unpack(buf[:n]) == nil && got.Response {

@@ -118,7 +118,7 @@ func ownError(s *rpc.Status) *apperr.Error {
 	}
 	for _, d := range whole.GetDetails() {
 		info := new(errdetails.ErrorInfo)
-		if d.UnmarshalTo(info) != nil || info.GetDomain() != apperr.Domain {
+		if !d.MessageIs(info) || proto.Unmarshal(d.GetValue(), info) != nil || info.GetDomain() != apperr.Domain {
 			continue
 		}
 		said := info.GetMetadata()

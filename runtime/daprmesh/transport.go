@@ -224,9 +224,8 @@ func (e *exchange) unreachable(ctx context.Context, err error) *apperr.Error {
 	if ctx.Err() != nil {
 		return e.given(ctx, apperr.ReachedNo)
 	}
-	var dial *net.OpError
 	cause := err.Error()
-	if errors.As(err, &dial) {
+	if dial, ok := errors.AsType[*net.OpError](err); ok {
 		cause = "its sidecar at " + e.addr() + " is not there: " + dial.Err.Error()
 	}
 	return &apperr.Error{

@@ -88,7 +88,7 @@ func TestDaprIsFoundByItsRecord(t *testing.T) {
 	}()
 	t.Cleanup(func() { server.Stop(); <-done; _ = group.Close(); <-answered })
 	caller := a.clear("web")
-	r := caller.door.call(http.MethodPost, "/v1.0/invoke/official/method/a", "", strings.NewReader("data"))
+	r := caller.call(http.MethodPost, "/v1.0/invoke/official/method/a", "", strings.NewReader("data"))
 	if !r.ok() || string(r.body) != "data" || r.header.Get("X-Caller") != "web" {
 		t.Errorf("%v", r)
 	}

@@ -3,6 +3,7 @@ package meshtest_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -163,7 +164,7 @@ func callStream(ctx context.Context, conn *grpc.ClientConn, first *internalsv1.I
 	for seq := uint64(0); ; {
 		m, err := stream.Recv()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return answer, got, nil
 		case err != nil:
 			return answer, got, err
@@ -313,7 +314,7 @@ func TestMessagesOutOfOrderAreRefused(t *testing.T) {
 		for err == nil {
 			_, err = stream.Recv()
 		}
-		if err == io.EOF || !strings.Contains(err.Error(), want) {
+		if errors.Is(err, io.EOF) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
@@ -324,7 +325,7 @@ func TestMessagesOutOfOrderAreRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "required metadata dapr-callee-app-id or dapr-app-id not found") {
 		t.Errorf("an exchange for nobody: %v", err)
 	}
-	answer, err := http.Get("http://" + sidecar.mesh + "/") //nolint:noctx // a test's
+	answer, err := http.Get("http://" + sidecar.mesh + "/")
 	if err == nil {
 		_ = answer.Body.Close()
 		t.Errorf("HTTP/1.1 is answered: %d", answer.StatusCode)
@@ -355,7 +356,7 @@ func TestAnAppThatIsDownInClearText(t *testing.T) {
 		t.Errorf("an official caller: %v", err)
 	}
 	caller := newMachine(t).clear("web", "--peer", "orders="+sidecar.mesh)
-	r := caller.door.call("POST", "/v1.0/invoke/orders/method/a", "", nil)
+	r := caller.call("POST", "/v1.0/invoke/orders/method/a", "", nil)
 	if r.status != 500 || !strings.Contains(string(r.body), "ERR_DIRECT_INVOKE") || !strings.Contains(string(r.body), "error invoking app channel: ") {
 		t.Errorf("our door: %v", r)
 	}
@@ -414,11 +415,11 @@ func TestGRPCAppsInClearText(t *testing.T) {
 	}
 
 	caller := newMachine(t).clear("shop", "--peer", "orders="+callee.mesh)
-	r := caller.door.call("POST", "/v1.0/invoke/orders/method/a", "", strings.NewReader("data"), "X-One", "1")
+	r := caller.call("POST", "/v1.0/invoke/orders/method/a", "", strings.NewReader("data"), "X-One", "1")
 	if !r.ok() || string(r.body) != "a data shop 1" || r.header.Get("X-Said") != "yes" || r.header.Get("Content-Type") != "text/x-kind" {
 		t.Errorf("by our door: %v %v", r, r.header)
 	}
-	if r := caller.door.call("POST", "/v1.0/invoke/orders/method/lost", "", nil); r.status != 404 || !strings.Contains(string(r.body), "no such thing") {
+	if r := caller.call("POST", "/v1.0/invoke/orders/method/lost", "", nil); r.status != 404 || !strings.Contains(string(r.body), "no such thing") {
 		t.Errorf("the app's error at our door: %v", r)
 	}
 	invoke := func(method string) (*commonv1.InvokeResponse, error) {
@@ -487,7 +488,7 @@ func (d daprd) CallLocalStream(stream internalsv1.ServiceInvocation_CallLocalStr
 	body := first.GetPayload().GetData()
 	for {
 		m, err := stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -548,10 +549,10 @@ func TestOurDoorsCallDaprInClearText(t *testing.T) {
 		}
 	}
 	large := bytes.Repeat([]byte("0123456789abcdef"), 10<<16)
-	if r := caller.door.call("POST", "/v1.0/invoke/now/method/a", "", bytes.NewReader(large)); !r.ok() || !bytes.Equal(r.body, large) {
+	if r := caller.call("POST", "/v1.0/invoke/now/method/a", "", bytes.NewReader(large)); !r.ok() || !bytes.Equal(r.body, large) {
 		t.Errorf("10 MiB: %d, %d bytes, %v", r.status, len(r.body), r.err)
 	}
-	if r := caller.door.call("POST", "/v1.0/invoke/old/method/a", "", bytes.NewReader(large[:128<<10])); r.status != 500 || !strings.Contains(string(r.body), "too old") {
+	if r := caller.call("POST", "/v1.0/invoke/old/method/a", "", bytes.NewReader(large[:128<<10])); r.status != 500 || !strings.Contains(string(r.body), "too old") {
 		t.Errorf("a body that is not kept to an old one: %v", r)
 	}
 	if _, err := grpc_health_v1.NewHealthClient(caller.api).Check(metadata.AppendToOutgoingContext(limited(t), "dapr-app-id", "now"), &grpc_health_v1.HealthCheckRequest{}); err != nil {
