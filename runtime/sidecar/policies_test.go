@@ -106,7 +106,7 @@ func TestPoliciesOfAnApp(t *testing.T) {
 	p := newPlace(t)
 	callee := p.start("", config.Sidecar{AppID: "callee", AppPort: port})
 	callee.awaitNotice("is ready")
-	caller := p.start("", config.Sidecar{AppID: "caller", ResourcesPaths: []string{file}})
+	caller := p.start("", config.Sidecar{AppID: "caller", LogLevel: "info", ResourcesPaths: []string{file}})
 	caller.awaitNotice("sidecar is up")
 	caller.awaitSaid("Could not read resiliency policy broken: " + file + ":9: timeout:")
 	door := p.door("caller")
@@ -155,6 +155,13 @@ func TestPoliciesOfAnApp(t *testing.T) {
 	}
 	if _, text, _ := get(t, door, "/v1.0/metadata"); !strings.Contains(text, `"resiliencies":[{"name":"mine"}]`) {
 		t.Errorf("metadata: %s", text)
+	}
+	for _, line := range []string{
+		"Error processing operation endpoint[callee, callee:third]. Retrying in 10ms…",
+		"Recovered processing operation endpoint[callee, callee:third] after 3 attempts",
+		`Circuit breaker "callee:500/a" changed state from closed to open`,
+	} {
+		caller.awaitSaid(line)
 	}
 	// A POST is repeated as it is written, with its body.
 	answer, err := http.Post("http://127.0.0.1:"+strconv.Itoa(int(door))+"/v1.0/invoke/callee/method/503/post", "text/plain", strings.NewReader("once;"))
