@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pillion-dev/pillion/runtime/config"
@@ -26,6 +27,17 @@ spec:
     components:
       statestore:
         outbound: {timeout: long, retry: once}
+      down:
+        outbound: {retry: once}
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: down}
+spec:
+  type: state.redis
+  version: v1
+  metadata:
+  - {name: redisHost, value: "ADDRESS"}
 `
 
 // What policies did is counted by Dapr's names, for apps and for state stores.
@@ -35,7 +47,7 @@ func TestPoliciesAreCounted(t *testing.T) {
 	a := newApp(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	m.run(config.Sidecar{AppID: "notes", AppPort: a.port})
 	file := filepath.Join(t.TempDir(), "resiliency.yaml")
-	if err := os.WriteFile(file, []byte(resiliency), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.Replace(resiliency, "ADDRESS", nobody(t), 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	caller := m.run(config.Sidecar{AppID: "todo-api", Metrics: true, MetricsPort: port, ResourcesPaths: []string{file}})
@@ -45,6 +57,9 @@ func TestPoliciesAreCounted(t *testing.T) {
 		}
 	}
 	if answer, text := ask(t, "POST", "http://"+caller.door+"/v1.0/state/statestore", `[{"key":"k","value":1}]`); answer.StatusCode != 204 {
+		t.Fatalf("%s %s", answer.Status, text)
+	}
+	if answer, text := ask(t, "GET", "http://"+caller.door+"/v1.0/state/down/k", ""); answer.StatusCode != 500 {
 		t.Fatalf("%s %s", answer.Status, text)
 	}
 	of := func(policy, target, status string) []string {
@@ -66,5 +81,29 @@ func TestPoliciesAreCounted(t *testing.T) {
 		{0, "dapr_resiliency_cb_state", of("circuitbreaker", "app_notes", "closed")},
 		{1, "dapr_resiliency_count", of("retry", store, "")},
 		{1, "dapr_resiliency_count", of("timeout", store, "")},
+		{-1, "dapr_resiliency_activations_total", of("retry", store, "")},
+		{1, "dapr_resiliency_activations_total", of("retry", "state.redis_down", "")},
 	})
+}
+
+// nobody is the address of a server that hangs up on everybody.
+func nobody(t *testing.T) string {
+	t.Helper()
+	ln, _ := listen(t)
+	ended := make(chan struct{})
+	t.Cleanup(func() {
+		_ = ln.Close() // it ends with the test
+		<-ended
+	})
+	go func() {
+		defer close(ended)
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close() // that is what it does
+		}
+	}()
+	return ln.Addr().String()
 }
