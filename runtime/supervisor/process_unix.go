@@ -164,6 +164,9 @@ func (p *Process) remember(killed map[int]Proc) {
 
 // begin starts what runs as long as the app does.
 func (p *Process) begin() {
+	if p.pl.keys != nil {
+		p.pl.keys.take() // before anything is shown: our terminal must not end an app's lines a second time
+	}
 	for _, s := range p.pl.streams {
 		go s.copy()
 	}
