@@ -113,8 +113,8 @@ func (e *exchange) said(s *rpc.Status) *apperr.Error {
 // another's.
 func ownError(s *rpc.Status) *apperr.Error {
 	whole := &spb.Status{}
-	if len(s.Proto) == 0 || proto.Unmarshal(s.Proto, whole) != nil {
-		return nil
+	if proto.Unmarshal(s.Proto, whole) != nil {
+		whole.Reset() // what cannot be read is another's
 	}
 	for _, d := range whole.GetDetails() {
 		info := new(errdetails.ErrorInfo)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"strings"
 
 	commonv1 "github.com/dapr/dapr/pkg/proto/common/v1"
 	internalsv1 "github.com/dapr/dapr/pkg/proto/internals/v1"
@@ -32,7 +34,10 @@ func (l local) CallLocal(ctx context.Context, in *internalsv1.InternalInvokeRequ
 	if in.GetMessage() == nil {
 		return nil, status.Error(codes.InvalidArgument, "parsing InternalInvokeRequest error: field Message is nil")
 	}
-	c := l.s.call(ctx, in)
+	c, err := l.s.call(ctx, in)
+	if err != nil {
+		return nil, err
+	}
 	if data := in.GetMessage().GetData().GetValue(); len(data) > 0 {
 		c.Body, c.Length = invoke.BytesBody(data), int64(len(data))
 	} else {
@@ -67,7 +72,10 @@ func (l local) CallLocalStream(stream internalsv1.ServiceInvocation_CallLocalStr
 		return status.Error(codes.InvalidArgument,
 			"parsing InternalInvokeRequest error: request does not contain the required fields in the leading chunk")
 	}
-	c := l.s.call(stream.Context(), in)
+	c, err := l.s.call(stream.Context(), in)
+	if err != nil {
+		return err
+	}
 	body := &receiver{
 		next: func() (*commonv1.StreamPayload, error) {
 			m, err := stream.Recv()
@@ -134,8 +142,11 @@ func sendAnswer(
 }
 
 // call is the request as every call is. The trace comes as gRPC's metadata.
-func (s *Server) call(ctx context.Context, in *internalsv1.InternalInvokeRequest) *invoke.Call {
+func (s *Server) call(ctx context.Context, in *internalsv1.InternalInvokeRequest) (*invoke.Call, error) {
 	c := call(in)
+	if c.Verb == http.MethodConnect && !s.cfg.SpeaksGRPC {
+		return nil, status.Error(codes.InvalidArgument, "invalid HTTP verb")
+	}
 	if s.cfg.SpeaksGRPC && c.RPC == nil {
 		c.RPC = &invoke.RPC{Extended: true} // so that the app's own status comes back
 	}
@@ -149,7 +160,7 @@ func (s *Server) call(ctx context.Context, in *internalsv1.InternalInvokeRequest
 			}
 		}
 	}
-	return c
+	return c, nil
 }
 
 // fromGRPC is the answer of an app that speaks gRPC: its own status is the
@@ -198,6 +209,8 @@ func failure(err error) error {
 	switch e.Reason {
 	case apperr.Refused:
 		code = codes.Unavailable
+	case apperr.MethodRefused:
+		code, text = codes.InvalidArgument, strings.TrimPrefix(text, "rpc error: code = InvalidArgument desc = ")
 	case apperr.AccessDenied, apperr.NamespaceDenied, apperr.PathAmbiguous:
 		code = codes.PermissionDenied
 	case apperr.GRPCAppUnavailable, apperr.DeadlineExceeded, apperr.Cancelled, apperr.BodyTooLarge:

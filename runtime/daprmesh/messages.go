@@ -100,7 +100,7 @@ func call(in *internalsv1.InternalInvokeRequest) *invoke.Call {
 		Verb: message.GetHttpExtension().GetVerb().String(), Path: pathOf(message), Major: 2, Length: -1,
 		Fields: fromLists(in.GetMetadata()),
 	}
-	if message.GetHttpExtension() == nil || message.GetData().GetTypeUrl() != "" {
+	if message.GetHttpExtension() == nil || c.Verb == invoke.VerbNone || message.GetData().GetTypeUrl() != "" {
 		c.RPC = &invoke.RPC{TypeURL: message.GetData().GetTypeUrl(), Extended: message.GetHttpExtension() != nil}
 	}
 	if length := in.GetMetadata()["content-length"].GetValues(); len(length) == 1 {

@@ -121,28 +121,28 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, base context.Conte
 	}
 }
 
-// take serves a connection; end waits for it.
+// take serves a connection; end waits for it. One that comes while we leave is
+// told so, which proves to the caller what was not taken.
 func (s *Server) take(nc net.Conn, base context.Context) {
 	sc := (&h2.Server{Handler: s.exchange, Values: base}).NewConn(nc)
-	if !s.begin(sc) {
+	s.mu.Lock()
+	full, leaving := len(s.conns) >= maxServed, s.leaving
+	if !full {
+		s.conns[sc] = struct{}{}
+		s.serving.Add(1)
+	}
+	s.mu.Unlock()
+	if full {
 		_ = nc.Close() // nobody serves it
 		return
+	}
+	if leaving {
+		sc.Shutdown()
 	}
 	go func() {
 		defer s.done(sc)
 		sc.Serve()
 	}()
-}
-
-func (s *Server) begin(sc *h2.ServerConn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.leaving || len(s.conns) >= maxServed {
-		return false
-	}
-	s.conns[sc] = struct{}{}
-	s.serving.Add(1)
-	return true
 }
 
 func (s *Server) done(sc *h2.ServerConn) {

@@ -53,6 +53,30 @@ func TestClearTextSidecarsFindEachOtherByDaprsRecords(t *testing.T) {
 	}
 }
 
+// On one machine, with homes and runtime folders of their own, they find each
+// other on loopback if that is all they are told of, and nothing leaves the
+// machine.
+func TestClearTextSidecarsOfOneMachineFindEachOther(t *testing.T) {
+	t.Parallel()
+	nsA, nsB := cable(t)
+	seen := capture(t, nsB, "eth0", "host "+addrA+" and not arp")
+	a, b := newMachine(t), newMachine(t)
+	a.netns, b.netns = nsA, nsA
+	callee := a.clear("orders", "--dapr-internal-grpc-listen-address", "127.0.0.1")
+	caller := b.clear("web", "--dapr-internal-grpc-listen-address", "127.0.0.1")
+	if r := caller.get("/v1.0/invoke/orders/method/a"); r.status != 500 || !strings.Contains(string(r.body), "app channel is not initialized") {
+		t.Errorf("a callee without an app: %v", r)
+	}
+	callee.stop()
+	until(t, "the goodbye is heard", func() bool {
+		r := caller.get("/v1.0/invoke/orders/method/a")
+		return strings.Contains(string(r.body), "couldn't find service: orders")
+	})
+	if data := seen(); len(data) != 0 {
+		t.Errorf("%d bytes of packets left the machine", len(data))
+	}
+}
+
 // An official sidecar is found by its record and called.
 func TestDaprIsFoundByItsRecord(t *testing.T) {
 	t.Parallel()

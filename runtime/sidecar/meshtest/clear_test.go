@@ -225,7 +225,7 @@ func TestDaprCallsAnHTTPAppInClearText(t *testing.T) {
 			return callStream(limited(t), conn, in, body)
 		},
 		"unary": func(in *internalsv1.InternalInvokeRequest, body []byte) (*internalsv1.InternalInvokeResponse, []byte, error) {
-			if in.Message != nil {
+			if in.GetMessage().GetData() != nil {
 				in.Message.Data.Value = body
 			}
 			out, err := internalsv1.NewServiceInvocationClient(conn).CallLocal(limited(t), in)
@@ -253,6 +253,16 @@ func TestDaprCallsAnHTTPAppInClearText(t *testing.T) {
 		out, got, err = call(head("lost things", "", commonv1.HTTPExtension_GET), nil)
 		if err != nil || out.GetStatus().GetCode() != 404 || out.GetMessage().GetContentType() != "text/x-lost" || string(got) != "no such thing" {
 			t.Errorf("%s: the app's own 404: %v %q %v", name, out, got, err)
+		}
+		for want, in := range map[string]*internalsv1.InternalInvokeRequest{
+			"invalid HTTP verb":            head("echo", "", commonv1.HTTPExtension_NONE),
+			"invalid HTTP verb\x00":        head("echo", "", commonv1.HTTPExtension_CONNECT),
+			"missing HTTP extension field": {Ver: 1, Message: &commonv1.InvokeRequest{Method: "echo"}},
+		} {
+			want, _, _ = strings.Cut(want, "\x00")
+			if _, _, err := call(in, nil); status.Code(err) != codes.InvalidArgument || !strings.HasPrefix(status.Convert(err).Message(), want) {
+				t.Errorf("%s: %v, want %q", name, err, want)
+			}
 		}
 		_, _, err = call(&internalsv1.InternalInvokeRequest{Ver: internalsv1.APIVersion_V1, Message: nil}, nil)
 		if name == "unary" && (status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "parsing InternalInvokeRequest error: field Message is nil")) {
