@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 
 	commonv1 "github.com/dapr/dapr/pkg/proto/common/v1"
 	"google.golang.org/protobuf/proto"
@@ -89,6 +90,8 @@ type receiver struct {
 	seq    uint64
 	rest   []byte
 	failed error
+	// fault is how the sender broke the protocol; whoever does not read may ask.
+	fault atomic.Pointer[error]
 }
 
 // errSequence is Dapr's word for payloads in disorder.
@@ -100,6 +103,7 @@ func (r *receiver) take(p *commonv1.StreamPayload) error {
 		return nil
 	}
 	if p.GetSeq() != r.seq {
+		r.fault.Store(&errSequence)
 		return errSequence
 	}
 	r.seq++

@@ -76,16 +76,7 @@ func (l local) CallLocalStream(stream internalsv1.ServiceInvocation_CallLocalStr
 	if err != nil {
 		return err
 	}
-	body := &receiver{
-		next: func() (*commonv1.StreamPayload, error) {
-			m, err := stream.Recv()
-			if err == nil && m.GetRequest() != nil {
-				err = errLate
-			}
-			return m.GetPayload(), err
-		},
-		close: func() error { return nil }, // the stream ends with the exchange
-	}
+	body := bodyOf(stream)
 	if err := body.take(first.GetPayload()); err != nil {
 		return status.Error(codes.Internal, err.Error())
 	}
@@ -94,8 +85,8 @@ func (l local) CallLocalStream(stream internalsv1.ServiceInvocation_CallLocalStr
 	}
 	answer, err := l.s.cfg.Handler.Serve(stream.Context(), c)
 	if err != nil {
-		if bad := body.failed; errors.Is(bad, errSequence) || errors.Is(bad, errLate) {
-			return status.Error(codes.Internal, bad.Error())
+		if bad := body.fault.Load(); bad != nil {
+			return status.Error(codes.Internal, (*bad).Error())
 		}
 		return failure(err)
 	}
@@ -110,6 +101,20 @@ func (l local) CallLocalStream(stream internalsv1.ServiceInvocation_CallLocalStr
 		return sendAnswer(stream, out, invoke.BytesBody(data))
 	}
 	return sendAnswer(stream, response(answer, -1), answer.Body)
+}
+
+// bodyOf is the body behind the first message.
+func bodyOf(stream internalsv1.ServiceInvocation_CallLocalStreamServer) *receiver {
+	r := &receiver{close: func() error { return nil }} // the stream ends with the exchange
+	r.next = func() (*commonv1.StreamPayload, error) {
+		m, err := stream.Recv()
+		if err == nil && m.GetRequest() != nil {
+			r.fault.Store(&errLate)
+			return nil, errLate
+		}
+		return m.GetPayload(), err
+	}
+	return r
 }
 
 // errLate is Dapr's word for a second head.

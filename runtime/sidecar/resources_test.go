@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/runtime/config"
@@ -344,6 +345,11 @@ func TestAPIsThatAConfigurationDeniesAreNotOffered(t *testing.T) {
 	p := newPlace(t)
 	p.start("", config.Sidecar{AppID: "app", AppPort: port, ConfigFiles: []string{file}}).awaitNotice("sidecar is up")
 	door := p.entries()[0].HTTPPort
+	for late := time.Now().Add(patience); time.Now().Before(late); time.Sleep(time.Millisecond) { // it is up before the app was found
+		if status, _, _ := get(t, door, "/v1.0/healthz"); status == 204 {
+			break
+		}
+	}
 	for path, want := range map[string]int{"/v1.0/metadata": 404, "/v1.0/healthz": 204, "/v1.0/invoke/app/method/x": 200} {
 		if status, text, _ := get(t, door, path); status != want {
 			t.Errorf("%s: %d %s, want %d", path, status, text, want)
