@@ -87,8 +87,11 @@ type Result struct {
 // left when it returns.
 func Run(ctx context.Context, s Stack) Result {
 	r := &run{Stack: s, apps: make([]Status, len(s.Apps)), news: make(chan struct{}, 1)}
-	if r.Run == nil {
+	if r.Run == nil { // the process is there for this stack alone
 		r.Run = sidecar.Run
+		if !slices.ContainsFunc(s.Apps, func(a App) bool { return a.Config.Profiling }) {
+			runtime.MemProfileRate = 0 // samples that nobody can ask for
+		}
 	}
 	// The apps outlive ctx: the command may call them until it has ended.
 	alive, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -97,9 +100,6 @@ func Run(ctx context.Context, s Stack) Result {
 	beside.Go(func() { _ = sidecar.Tune(alive, s.Environ) }) // it returns nil
 	files := r.shareFiles()
 	beside.Go(func() { _ = files.Run(alive) }) // nil, too
-	if !slices.ContainsFunc(s.Apps, func(a App) bool { return a.Config.Profiling }) {
-		runtime.MemProfileRate = 0 // samples that nobody can ask for
-	}
 	defer beside.Wait()
 	defer stop()
 
