@@ -1,9 +1,9 @@
 # Reads what `go test -v` says of many packages, and prints of each that failed
-# what is worth reading: what its tests said and, if it ran out of time, which
-# of them were running and where our goroutines were. Every part has a bound, so
+# what is worth reading: what its failing tests said and, if it ran out of time,
+# which were running and where our goroutines were. Every part has a bound, so
 # that no package hides another.
 
-BEGIN { max_lines = 300; max_goroutines = 80; max_frames = 60 }
+BEGIN { max_lines = 300; max_goroutines = 80; max_frames = 60; forget() }
 
 # Results end a package's lines.
 /^(ok|\?) +?\t/ { forget(); next }
@@ -15,14 +15,19 @@ BEGIN { max_lines = 300; max_goroutines = 80; max_frames = 60 }
 
 # The goroutines of a package that ran out of time, one paragraph each.
 /^panic: test timed out/ { late = heading = 1 }
-heading { say($0); if ($0 == "") heading = 0; next }
+heading { if ($0 ~ /^\t\tTest/) bad[$1] = 1; say("", $0); if ($0 == "") heading = 0; next }
 late && $0 == "" { end_goroutine(); next }
 late { if (frames++ < max_frames) goroutine = goroutine "\n" $0; next }
 
-# A test's name counts only if it says something.
-/^[ \t]*=== / { name = $0; next }
+# A race is worth reading, whoever's it is.
+/^==================$/ { race = !race; say("", $0); next }
+race { say("", $0); next }
+
+# Whose the next lines are, and how a test ended.
+/^[ \t]*=== [A-Z]+ +/ { name = $3; next }
+/^[ \t]*--- FAIL: / { bad[$3] = 1; say("", $0); next }
 /^[ \t]*--- (PASS|SKIP)/ || $0 == "" { next }
-{ if (name != "") { say(name); name = "" } say($0) }
+{ say(name, $0) }
 
 END {
   end_goroutine()
@@ -30,12 +35,13 @@ END {
   printf "\n%s", failed
 }
 
-function say(line) { said[lines++] = line }
+function say(whose, line) { said[lines] = line; by[lines++] = whose }
 
 function forget() {
-  lines = late = heading = shown = 0
+  lines = late = heading = shown = race = 0
   name = goroutine = stacks = ""
   split("", seen)
+  split("", bad)
 }
 
 # end_goroutine keeps a goroutine that is in our code, once of each kind; those
@@ -49,13 +55,19 @@ function end_goroutine(  kind) {
   frames = 0
 }
 
-function report(result,  i) {
+function report(result,  i, from, worth, whose) {
   end_goroutine()
   print "\n== " result
   failed = failed result "\n"
-  i = lines > max_lines ? lines - max_lines : 0
-  if (i) print "… after " i " other lines"
-  for (; i < lines; i++) print said[i]
+  for (i = 0; i < lines; i++) if (by[i] == "" || by[i] in bad) worth++
+  from = worth > max_lines ? worth - max_lines : 0
+  if (from) print "… after " from " other lines"
+  for (i = 0; i < lines; i++) {
+    if (!(by[i] == "" || by[i] in bad) || from-- > 0) continue
+    if (by[i] != whose && by[i] != "") print "=== " by[i]
+    whose = by[i]
+    print said[i]
+  }
   for (i = 0; i < lines; i++)
     if (said[i] ~ /^ *--- FAIL|^\t\tTest.* \([0-9hms]+\)$/) failed = failed said[i] "\n"
   if (late) print stacks
