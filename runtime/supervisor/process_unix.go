@@ -180,6 +180,9 @@ func (p *Process) begin() {
 	watching := make(chan struct{})
 	go func() { defer close(p.signals); p.watchSignals(watching) }()
 	<-watching
+	if p.pl.term != nil {
+		p.pl.term.resize() // the window may have changed before its signal was caught
+	}
 	reports := make(chan guard.Report)
 	p.reading = make(chan struct{})
 	go func() { defer close(p.reading); p.readReports(reports) }()
