@@ -90,7 +90,7 @@ func (s *screen) shows(t *testing.T, text string) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
-			t.Logf("shown: %q", s.shown.String())
+			t.Logf("shown: %q; the part's state is %s", s.shown.String(), state(s.cmd.Process.Pid))
 		}
 	}()
 	eventually(t, "the screen shows "+text, func() bool { return strings.Contains(s.shown.String(), text) })
