@@ -136,11 +136,21 @@ func (g *guarded) Write(b []byte) (int, error) {
 	return g.w.Write(b)
 }
 
-// tryWrite writes unless somebody else is writing.
+// How often tryWrite tries, and how long it pauses before it does again.
+const (
+	writeTries = 20
+	writePause = 5 * time.Millisecond
+)
+
+// tryWrite writes unless somebody else is writing for longer than a moment.
 func (g *guarded) tryWrite(b []byte) {
-	if g.mu.TryLock() {
-		defer g.mu.Unlock()
-		_, _ = g.w.Write(b) // an echo: nobody misses it
+	for range writeTries {
+		if g.mu.TryLock() {
+			defer g.mu.Unlock()
+			_, _ = g.w.Write(b) // an echo: nobody misses it
+			return
+		}
+		time.Sleep(writePause)
 	}
 }
 
