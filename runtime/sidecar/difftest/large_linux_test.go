@@ -17,12 +17,12 @@ import (
 // mostGrowth is what a body of any size may cost a sidecar, in KiB.
 const mostGrowth = 20 << 10
 
-// largeSize is 64 MiB, or 5 GiB if PILLION_LONG is set.
+// largeSize is 256 MiB, or 5 GiB if PILLION_LONG is set.
 func largeSize() int64 {
 	if os.Getenv("PILLION_LONG") != "" {
 		return 5 << 30
 	}
-	return 64 << 20
+	return 256 << 20
 }
 
 // A pattern is bytes that say where in the stream they are.

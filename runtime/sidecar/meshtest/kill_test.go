@@ -47,7 +47,7 @@ func rounds() int {
 	if os.Getenv("PILLION_LONG") != "" {
 		return 100
 	}
-	return 2
+	return 3
 }
 
 // Nothing is done twice and nothing fails in vain when one of three instances
