@@ -283,7 +283,11 @@ func flagLabel(f *pflag.Flag) string {
 	if f.Shorthand != "" {
 		label = "  -" + f.Shorthand + ", --" + f.Name
 	}
-	if kind := placeholder(f); kind != "" {
+	switch kind := placeholder(f); {
+	case kind == "":
+	case f.NoOptDefVal != "":
+		label += "[=<" + kind + ">]"
+	default:
 		label += " <" + kind + ">"
 	}
 	return label

@@ -63,6 +63,10 @@ func addRunFlags(cmd *cobra.Command, runFile *string) {
 	app.setting("app-max-concurrency", "", "<n> calls it gets at once, at most [no bound]")
 	app.text(runFile, "run-file", "f", "<file> several apps: dapr.yaml, its folder, or -")
 	addHealthFlags(app)
+	app.setting("watch", "", "<list> restart it when files change [of its folder]")
+	cmd.Flags().Lookup("watch").NoOptDefVal = "."
+	app.setting("build", "", "<line> for the shell, to build it before a start")
+	app.setting("restart", "", "<when> it ended: no, on-failure or always [no]")
 	app.setting("grace", "", "<time> how long it may take to stop [10s]")
 	side := group(cmd, "Sidecar")
 	side.setting("dapr-http-port", "H", "<port> of the HTTP API [3500 or a free one]")
@@ -156,7 +160,7 @@ func runConfig(c *ui.Console, cmd *cobra.Command, args []string) (config.Sidecar
 			"pillion run -- <command>, or --app-id <name> for a sidecar alone")
 	}
 	cfg, unread := config.Resolve(flags, c.Getenv, file)
-	cfg.Command = args
+	cfg.SetCommand(args, flags)
 	if err := nameApp(&cfg); err != nil {
 		return cfg, home, err
 	}

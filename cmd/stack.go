@@ -22,7 +22,7 @@ import (
 // `dapr run` has it ignores beside -f, and so do we.
 var forAll = []string{
 	"namespace", "discovery", "peer", "lan", "resolve-timeout", "hold", "start-hold", "grace", "state",
-	"allowed-origins", "allowed-hosts", "allow-other-users",
+	"allowed-origins", "allowed-hosts", "allow-other-users", "watch", "restart",
 }
 
 // besideFile are the other flags that may be given with -f without a word.
@@ -117,6 +117,7 @@ func planStack(c *ui.Console, cmd *cobra.Command, path string, args []string) (s
 // commandConfig is the command as one more app of the stack.
 func commandConfig(file config.Stack, src config.StackSource, appID, args []string) (*config.Sidecar, error) {
 	cfg, unread := config.Resolve(src.Given, src.Getenv, src.File)
+	cfg.SetCommand(nil, nil) // it runs once: what is said of the apps is not said of it
 	cfg.Command, cfg.AppID = args, strings.Join(appID, "")
 	if cfg.AppID == "" {
 		const most = 63

@@ -55,6 +55,12 @@ type Entry struct {
 	RunName    string `json:"runName,omitempty"`
 	AppLog     string `json:"appLog,omitempty"`
 	SidecarLog string `json:"sidecarLog,omitempty"`
+	// Restarts is how often the app's process was replaced or started again.
+	Restarts int `json:"restarts,omitempty"`
+	// Stale is why what runs is not the newest source, in one line; empty if it
+	// is. StaleSince is since when.
+	Stale      string    `json:"stale,omitempty"`
+	StaleSince time.Time `json:"staleSince,omitzero"`
 	// Derived is true if nobody chose the app ID: it comes from the folder.
 	Derived bool `json:"derived,omitempty"`
 	// LAN is true if other machines may find the instance.

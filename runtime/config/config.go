@@ -25,6 +25,13 @@ type Sidecar struct {
 	// Dir is where it runs; empty: the working folder.
 	Command []string
 	Dir     string
+	// Watch are the files and folders whose changes replace the command's
+	// process; what is relative is relative to Dir (WatchPaths). Empty: none.
+	Watch []string
+	// Build is a line for the shell, run in Dir before each start. Empty: none.
+	Build string
+	// Restart is when a process that ended is started again. Empty: no.
+	Restart RestartPolicy
 	// Environ is what the app gets beside its sidecar's environment, as
 	// NAME=value. It counts more than what pillion itself sets.
 	Environ []string

@@ -95,6 +95,7 @@ func ResolveSidecar(given Given, getenv func(string) string, file File) (Sidecar
 	delete(shared, "read-buffer-size") // daprd's takes any size
 	c, unread := Resolve(shared, getenv, file)
 	c.Profile = SidecarProfile()
+	c.SetCommand(nil, nil)
 	c.AppProtocol = strings.ToLower(c.AppProtocol)
 	c.Grace = DefaultGracefulShutdown
 	c.Metrics, c.MetricsPort = true, c.Profile.MetricsPort

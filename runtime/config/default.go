@@ -25,6 +25,13 @@ const defaultFile = `# Settings of pillion. A flag beats the environment, the en
 # Everything stopping may take.
 #grace: 10s
 
+# Of apps that are run with a command: restart them when files change (true is
+# the app's folder, or a list of paths), what the shell builds before each
+# start, and when to start an app again that ended: no, on-failure or always.
+#watch: false
+#build: ""
+#restart: no
+
 # Where the built-in state store keeps its items; empty: in this folder.
 #state: ""
 

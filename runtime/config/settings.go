@@ -58,6 +58,9 @@ var settings = []setting{
 	{flag: "hold", key: "hold", set: duration(func(c *Sidecar) *time.Duration { return &c.Hold })},
 	{flag: "start-hold", key: "startHold", set: duration(func(c *Sidecar) *time.Duration { return &c.StartHold })},
 	{flag: "grace", key: "grace", set: duration(func(c *Sidecar) *time.Duration { return &c.Grace })},
+	{flag: "watch", env: "PILLION_WATCH", key: "watch", set: setWatch},
+	{flag: "build", env: "PILLION_BUILD", key: "build", set: setBuild},
+	{flag: "restart", env: "PILLION_RESTART", key: "restart", set: setRestart},
 	{flag: "allowed-origins", key: "allowedOrigins", set: texts(func(c *Sidecar) *[]string { return &c.AllowedOrigins })},
 	{flag: "allowed-hosts", key: "allowedHosts", set: texts(func(c *Sidecar) *[]string { return &c.AllowedHosts })},
 	{flag: "allow-other-users", key: "allowOtherUsers", set: boolean(func(c *Sidecar) *bool { return &c.AllowOtherUsers })},
@@ -102,6 +105,7 @@ func Resolve(given Given, getenv func(string) string, file File) (Sidecar, error
 	for _, s := range settings {
 		errs = append(errs, s.resolve(&c, given, getenv, file))
 	}
+	c.Watch = fromHome(c.Watch, getenv)
 	return c, errors.Join(errs...)
 }
 

@@ -30,6 +30,7 @@ const (
 	formMap             // of scalars
 	formPath            // a scalar
 	formPaths           // a list of paths
+	formWords           // a scalar, or a list of them
 	formNothing         // Kubernetes' alone
 )
 
@@ -50,6 +51,9 @@ var stackKeys = []stackKey{
 	{name: "containerImage", own: true, form: formNothing},
 	{name: "containerImagePullPolicy", own: true, form: formNothing},
 	{name: "createService", own: true, form: formNothing},
+	{name: keyWatch, flag: "watch", form: formWords},
+	{name: keyBuild, flag: "build"},
+	{name: keyRestart, flag: "restart"},
 	{name: keyEnv, form: formMap},
 	{name: "appProtocol", flag: "app-protocol"},
 	{name: "appMaxConcurrency", flag: "app-max-concurrency"},
@@ -79,6 +83,9 @@ var stackKeys = []stackKey{
 const (
 	keyAppDir     = "appDirPath"
 	keyCommand    = "command"
+	keyWatch      = "watch"
+	keyBuild      = "build"
+	keyRestart    = "restart"
 	keyEnv        = "env"
 	keyConfig     = "configFilePath"
 	keyResource   = "resourcesPath"

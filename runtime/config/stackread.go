@@ -257,6 +257,10 @@ func (r *stackReader) scalar(e mapEntry, form keyForm) (said, bool) {
 		return r.variables(e)
 	case formList, formPaths:
 		return r.list(e, node)
+	case formWords:
+		if _, several := node.(*ast.SequenceNode); several {
+			return r.list(e, node)
+		}
 	case formScalar, formPath, formNothing:
 	}
 	text, ok := r.text(node)

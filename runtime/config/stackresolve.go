@@ -15,19 +15,23 @@ import (
 // then of all, then elsewhere.
 func (r *stackReader) resolve(app *saidApp) {
 	r.findFolder(app)
-	given := Given{}
+	given, own := Given{}, Given{}
 	for _, k := range stackKeys {
-		if v, ok := r.value(app, k.name); ok && k.flag != "" && k.form == formScalar {
-			given[k.flag] = v.values
+		v, ok := r.value(app, k.name)
+		if !ok || k.flag == "" || k.form != formScalar && k.form != formWords {
+			continue
+		}
+		given[k.flag] = v.values
+		if _, said := app.keys[k.name]; said {
+			own[k.flag] = v.values
 		}
 	}
 	maps.Copy(given, r.src.Given)
 	cfg, err := Resolve(given, r.src.Getenv, r.src.File)
 	r.errs = append(r.errs, split(err)...)
 	cfg.Dir, cfg.RunFile, cfg.RunName = app.dir, r.stack.Path, r.stack.Name
-	if v, ok := r.value(app, keyCommand); ok {
-		cfg.Command = v.values
-	}
+	command, _ := r.value(app, keyCommand)
+	cfg.SetCommand(command.values, own)
 	if cfg.AppID == "" && app.dir != "" {
 		cfg.AppID, cfg.Derived = DeriveAppID(app.dir), true
 	}
@@ -82,7 +86,7 @@ func (r *stackReader) findFolder(app *saidApp) {
 // resolvePath is a path of the file: from the user's home with a tilde, relative to
 // base otherwise.
 func (r *stackReader) resolvePath(base, path string) string {
-	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || rest[0] == '/' || rest[0] == filepath.Separator) {
+	if rest, ok := afterTilde(path); ok {
 		if home := UserHome(r.src.Getenv); home != "" {
 			return filepath.Join(home, rest)
 		}

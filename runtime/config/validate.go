@@ -50,6 +50,7 @@ func (c Sidecar) Validate() error {
 	errs = append(errs, c.checkWaits()...)
 	errs = append(errs, c.checkPorts()...)
 	errs = append(errs, c.checkFiles()...)
+	errs = append(errs, c.checkRestart()...)
 	errs = append(errs, c.checkDaprd()...)
 	return errors.Join(errs...)
 }
