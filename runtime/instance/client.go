@@ -54,7 +54,7 @@ type Ended struct {
 // A Client talks to one instance. It holds nothing open and is safe for
 // concurrent use.
 type Client struct {
-	// Progress is told each line while Stop waits; it must not block for long.
+	// Progress is told each line while Stop or Restart waits; it must not block for long.
 	// Nil: nobody is. Set it before the first call.
 	Progress func(Progress)
 

@@ -74,8 +74,27 @@ type Control interface {
 	Stop(ctx context.Context, now bool) error
 }
 
-// A Progress is one line of the answer to a request to stop.
+// A Restarter is a Control that can replace its app's process.
+type Restarter interface {
+	// Restart returns once the new process is ready, or says why there is none.
+	// The end of ctx ends the wait and not what is under way. It is called
+	// concurrently, and bounds its wait itself.
+	Restart(ctx context.Context) error
+}
+
+// NotRun is the error of a restart where there is no process to replace.
+func NotRun(app string) *apperr.Error {
+	return &apperr.Error{
+		Reason: apperr.Usage, What: app + "'s app is not run by pillion",
+		Cause: "its sidecar was started alone",
+		Hint:  "restart the app where it was started: its sidecar waits for it",
+	}
+}
+
+// A Progress is one line of the answer to a request to stop or to restart.
 type Progress struct {
+	// State is the entry's.
+	State  string        `json:"state,omitempty"`
 	Calls  int           `json:"calls"`
 	Took   time.Duration `json:"-"`
 	TookMS int64         `json:"tookMs"`
@@ -83,6 +102,10 @@ type Progress struct {
 	// Finished is how many calls came to their end while the instance was
 	// stopped. It is said in the last line only.
 	Finished int `json:"finished,omitempty"`
+	// Error is why the app was not restarted, and Restarts how often it has
+	// been. They are said in the last line only.
+	Error    *apperr.Error `json:"error,omitempty"`
+	Restarts int           `json:"restarts,omitempty"`
 	// Last is true in the last line of an answer that is whole.
 	Last bool `json:"last,omitempty"`
 }

@@ -67,6 +67,12 @@ type running struct {
 // run serves an instance until its end is called, at the latest by the test's.
 func run(t *testing.T, base string) *running {
 	t.Helper()
+	return serve(t, base, func(a *app) instance.Control { return a })
+}
+
+// serve is run with the control that is made of the app.
+func serve(t *testing.T, base string, control func(*app) instance.Control) *running {
+	t.Helper()
 	dir, err := rundir.Open(base, trust)
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +87,8 @@ func run(t *testing.T, base string) *running {
 	a := &app{entry: r.Entry, asked: make(chan bool, 10)}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- instance.Serve(ctx, r, a) }()
+	c := control(a)
+	go func() { served <- instance.Serve(ctx, r, c) }()
 	end := sync.OnceFunc(func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -292,6 +299,7 @@ func TestRequestsThatAreNotOurs(t *testing.T) {
 		want                 int
 	}{
 		{"GET", "/v1/stop", "", 405},
+		{"GET", "/v1/restart", "", 405},
 		{"POST", "/v1/status", "", 405},
 		{"GET", "/", "", 404},
 		{"POST", "/v1/stop?now=perhaps", "", 400},

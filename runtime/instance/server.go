@@ -166,6 +166,7 @@ func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("POST /v1/stop", s.stop)
+	mux.HandleFunc("POST /v1/restart", s.restart)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
 			// Nothing here takes a body, so nobody has to bound the reading of it.
@@ -193,14 +194,14 @@ func (s *server) stop(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	n := narrator{server: s, out: w, flush: http.NewResponseController(w), now: now, began: time.Now()}
+	n := newNarrator(s, w)
+	n.now = now
 	defer s.narrate()()
 	n.before = s.control.Status().Calls
 	if err := s.control.Stop(r.Context(), now); err != nil {
 		answer(w, http.StatusInternalServerError, apperr.From(err))
 		return
 	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
 	n.run(r.Context())
 }
 
@@ -210,7 +211,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body) // the reader has gone away
 }
 
-// A narrator writes the answer to one request to stop.
+// A narrator writes the answer to one request to stop or to restart.
 type narrator struct {
 	server *server
 	out    http.ResponseWriter
@@ -220,6 +221,10 @@ type narrator struct {
 	before int // calls in flight when it was asked
 	last   Progress
 	said   time.Time
+}
+
+func newNarrator(s *server, w http.ResponseWriter) *narrator {
+	return &narrator{server: s, out: w, flush: http.NewResponseController(w), began: time.Now()}
 }
 
 // run writes a line for each change until the instance is over or the reader
@@ -250,19 +255,25 @@ func (n *narrator) run(ctx context.Context) {
 // and reports whether somebody still listens.
 func (n *narrator) say(over bool) bool {
 	status := n.server.control.Status()
-	p := Progress{Calls: status.Calls, Ending: status.Ending}
+	p := Progress{State: status.State, Calls: status.Calls, Ending: status.Ending}
 	if over {
 		p.Last, p.Phase = true, Over
 		if !n.now && len(p.Killed) == 0 {
 			p.Finished = max(0, n.before-p.Calls)
 		}
 	}
-	fresh := p.Last || p.Calls != n.last.Calls || !p.equal(n.last.Ending) || time.Since(n.said) >= heartbeat
+	fresh := p.Last || p.State != n.last.State || p.Calls != n.last.Calls || !p.equal(n.last.Ending) || time.Since(n.said) >= heartbeat
 	if !fresh {
 		return true
 	}
+	return n.line(p)
+}
+
+// line writes p and reports whether somebody still listens.
+func (n *narrator) line(p Progress) bool {
 	n.last, n.said = p, time.Now()
 	p.TookMS = time.Since(n.began).Milliseconds()
+	n.out.Header().Set("Content-Type", "application/x-ndjson")
 	_ = n.flush.SetWriteDeadline(time.Now().Add(writeTime)) // a socket always can
 	return json.NewEncoder(n.out).Encode(p) == nil && n.flush.Flush() == nil
 }
