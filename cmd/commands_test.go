@@ -63,9 +63,9 @@ func TestEveryCommandAndFlagIsDescribed(t *testing.T) {
 				t.Errorf("%s --%s is in no group", path, f.Name)
 			}
 			switch kind := placeholder(f); {
-			case f.NoOptDefVal == "" && (kind == "" || kind == "string" || kind == "stringArray"):
+			case f.Value.Type() != "bool" && (kind == "" || kind == "string" || kind == "stringArray"):
 				t.Errorf("%s --%s does not say the kind of its value", path, f.Name)
-			case f.NoOptDefVal != "" && kind != "":
+			case f.Value.Type() == "bool" && kind != "":
 				t.Errorf("%s --%s takes no value and names one", path, f.Name)
 			}
 		})

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +20,9 @@ import (
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/sidecar"
 )
+
+// watchAll is what --watch means alone: the app's folder.
+const watchAll = "."
 
 // A runFunc runs an app with its sidecar until either ends; sidecar.Run is the
 // one there is.
@@ -37,6 +42,9 @@ pillion run -f dapr.yaml                       # the apps of a run file
 pillion run -f dapr.yaml -- go test ./e2e/...  # with them, then stop them`,
 		Annotations: map[string]string{noteStatus: statusRun, noteSignals: "own", noteExits: exitsRun},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkWatchValue(cmd, args); err != nil {
+				return err
+			}
 			if cmd.Flags().Changed("run-file") {
 				return runStack(cmd, c, run, runFile, args)
 			}
@@ -64,9 +72,9 @@ func addRunFlags(cmd *cobra.Command, runFile *string) {
 	app.text(runFile, "run-file", "f", "<file> several apps: dapr.yaml, its folder, or -")
 	addHealthFlags(app)
 	app.setting("watch", "", "<list> restart it when files change [of its folder]")
-	cmd.Flags().Lookup("watch").NoOptDefVal = "."
+	cmd.Flags().Lookup("watch").NoOptDefVal = watchAll
 	app.setting("build", "", "<line> for the shell, to build it before a start")
-	app.setting("restart", "", "<when> it ended: no, on-failure or always [no]")
+	app.setting("restart", "", "<when> it ends: no, on-failure or always [no]")
 	app.setting("grace", "", "<time> how long it may take to stop [10s]")
 	side := group(cmd, "Sidecar")
 	side.setting("dapr-http-port", "H", "<port> of the HTTP API [3500 or a free one]")
@@ -94,6 +102,20 @@ func addRunFlags(cmd *cobra.Command, runFile *string) {
 	mesh.setting("hold", "", "<time> to wait for a known app [10s]")
 	mesh.setting("start-hold", "", "<time> to wait for a first start [60s]")
 	addDaprFlags(cmd)
+}
+
+// checkWatchValue finds the value of --watch that stands behind a blank, where
+// it would be the command.
+func checkWatchValue(cmd *cobra.Command, args []string) error {
+	if !slices.Equal(given(cmd)["watch"], []string{watchAll}) || cmd.ArgsLenAtDash() >= 0 || len(args) == 0 {
+		return nil
+	}
+	_, noCommand := exec.LookPath(args[0])
+	if info, err := os.Stat(args[0]); err == nil && info.IsDir() || noCommand != nil && len(args) > 1 && args[1] == "--" {
+		return usageError("--watch: its value follows an equals sign, and "+strconv.Quote(args[0])+" a blank",
+			"did you mean --watch="+args[0]+"?")
+	}
+	return nil
 }
 
 // addHealthFlags adds those of the app's health.

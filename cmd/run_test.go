@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -147,5 +148,46 @@ func TestRunWithoutACommandNeedsANameOrAPort(t *testing.T) {
 		if _, got := ran(t, c, succeed, strings.Fields(args)...); got != want {
 			t.Errorf("pillion run %s: status %d, want %d", args, got, want)
 		}
+	}
+}
+
+func TestRunTakesWhatRestartsTheApp(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		args  []string
+		watch []string
+	}{
+		{[]string{"--watch"}, []string{"."}},
+		{[]string{"--watch=.,testdata"}, []string{".", "testdata"}},
+		{[]string{"--watch=testdata", "--watch=script"}, nil},
+		{[]string{"--watch=false"}, nil},
+	} {
+		c, _, said := console(t)
+		got, status := ran(t, c, succeed, append(test.args, "--build", "make", "--restart", "on-failure", "--", "true")...)
+		if test.args[0] == "--watch=testdata" { // script lies elsewhere
+			if status != 125 || !strings.Contains(said.String(), `--watch: "script" cannot be read`) {
+				t.Errorf("%q: status %d, said %q", test.args, status, said)
+			}
+			continue
+		}
+		if status != 0 || !slices.Equal(got.Watch, test.watch) || got.Build != "make" || got.Restart != config.RestartOnFailure {
+			t.Errorf("%q: status %d, watch %q, build %q, restart %q", test.args, status, got.Watch, got.Build, got.Restart)
+		}
+	}
+}
+
+func TestTheValueOfWatchIsNotTakenForTheCommand(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"--watch", "src", "--", "true"}, {"--watch", "testdata", "true"}} {
+		c, _, said := console(t)
+		_, status := ran(t, c, succeed, args...)
+		if want := "did you mean --watch=" + args[1] + "?"; status != 125 || !strings.Contains(said.String(), want) {
+			t.Errorf("%q: status %d, said %q", args, status, said)
+		}
+	}
+	c, _, _ := console(t)
+	want := []string{"go", "--", "run", "--", "x"}
+	if got, status := ran(t, c, succeed, append([]string{"--watch"}, want...)...); status != 0 || !slices.Equal(got.Command, want) {
+		t.Errorf("status %d, command %q", status, got.Command)
 	}
 }
