@@ -2,8 +2,10 @@ package pilliontest
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -54,6 +56,21 @@ func (p *Process) Said() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.text.String()
+}
+
+// Await waits until the process has said text.
+func (p *Process) Await(t testing.TB, text string) {
+	t.Helper()
+	Until(t, fmt.Sprintf("%v says %q", p.cmd.Args, text), func() bool {
+		ended := p.Ended() // looked at first: its last words count
+		if strings.Contains(p.Said(), text) {
+			return true
+		}
+		if ended {
+			t.Fatalf("%v ended without saying %q:\n%s", p.cmd.Args, text, p.Said())
+		}
+		return false
+	})
 }
 
 // PID is the process's id.

@@ -100,6 +100,7 @@ func (w *World) Pillion(args ...string) (out string, status int) {
 // An Instance is what `pillion list -o json` says of a sidecar.
 type Instance struct {
 	AppID    string `json:"appId"`
+	Instance string `json:"instance"`
 	PID      int    `json:"daprdPid"`
 	State    string `json:"status"`
 	HTTPPort int    `json:"httpPort"`
@@ -147,9 +148,7 @@ func (w *World) With(env ...string) *World {
 // Start is Run for a whole command line.
 func (w *World) Start(id string, args ...string) *Sidecar {
 	w.t.Helper()
-	c := exec.Command(w.program, args...) //nolint:gosec,noctx // it is stopped by StartProcess: the program under test
-	c.Env, c.Dir = w.Env, w.Dir
-	s := &Sidecar{Process: StartProcess(w.t, c), ID: id}
+	s := w.Begin(id, args...)
 	Until(w.t, id+" is ready", func() bool {
 		if s.Ended() {
 			w.t.Fatalf("pillion %v ended:\n%s", args, s.Said())
@@ -157,6 +156,14 @@ func (w *World) Start(id string, args ...string) *Sidecar {
 		return w.found(s)
 	})
 	return s
+}
+
+// Begin is Start without the wait: nothing is known of its doors.
+func (w *World) Begin(id string, args ...string) *Sidecar {
+	w.t.Helper()
+	c := exec.Command(w.program, args...) //nolint:gosec,noctx // it is stopped by StartProcess: the program under test
+	c.Env, c.Dir = w.Env, w.Dir
+	return &Sidecar{Process: StartProcess(w.t, c), ID: id}
 }
 
 // found looks whether s is ready, and where its doors are.
