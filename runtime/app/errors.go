@@ -257,11 +257,12 @@ func (a *App) errUndecided(candidates []uint16) *apperr.Error {
 	}
 }
 
-// errExited says that the app's process has ended.
+// errExited says that the app's process has ended. Its instance leaves, and
+// another may come: whoever calls decides whether to wait for one.
 func (a *App) errExited(status string) *apperr.Error {
 	what := a.cfg.Name + " has exited"
 	return &apperr.Error{
-		Reason: apperr.AppUnreachable, Reached: apperr.ReachedNo,
+		Reason: apperr.Refused, Hop: apperr.HopApp, Reached: apperr.ReachedNo,
 		What: what, Dapr: "connection refused: " + what, Cause: status,
 		Hint: "see its last lines with pillion logs " + a.cfg.Name,
 	}

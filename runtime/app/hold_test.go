@@ -180,7 +180,7 @@ func TestHoldIsBounded(t *testing.T) {
 	a.Exited("exit status 1")
 	for range 3 {
 		e := apperr.From(within.Receive(t, results))
-		if e.Reason != apperr.AppUnreachable || e.Reached != apperr.ReachedNo ||
+		if e.Reason != apperr.Refused || e.Reached != apperr.ReachedNo ||
 			!strings.HasPrefix(e.Message(), "connection refused: orders has exited (exit status 1; ") {
 			t.Errorf("error = %s, %s", e.Reason, e.Message())
 		}
