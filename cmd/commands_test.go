@@ -134,7 +134,7 @@ func TestCommandsStandInTheirGroups(t *testing.T) {
 		got[cmd.GroupID] = append(got[cmd.GroupID], cmd.Name())
 	}
 	for group, want := range map[string][]string{
-		groupApps:    {"run", "invoke", "list", "stop", "logs"},
+		groupApps:    {"run", "invoke", "list", "stop", "restart", "logs"},
 		groupMachine: {"init", "uninstall", "sidecar"},
 		groupMore:    {"docs", "version", "completion", "help"},
 	} {

@@ -16,6 +16,11 @@ const (
 	exitsSidecar = "0\tstopped\n" +
 		"1\tcould not run, or was cut short: see the log\n" +
 		"2\tusage: the command line is wrong\n"
+	exitsRestart = "0\tall were restarted\n" +
+		"1\tone was not restarted\n" +
+		"2\tusage: the command line is wrong, or there is no app to restart\n" +
+		"3\tno such app\n" +
+		"130\tCtrl-C; what has begun goes on\n"
 	exitsAll = "0\tgood\n" +
 		"1\tdid not work\n" +
 		"2\tusage: the command line is wrong\n" +

@@ -97,7 +97,7 @@ func (h *helpText) root(root *cobra.Command) {
 	for _, g := range root.Groups() {
 		h.heading(g.Title)
 		for _, sub := range inOrder(root) {
-			if sub.GroupID == g.ID && !sub.Hidden {
+			if sub.GroupID == g.ID && !sub.Hidden && sub.Annotations[noteUnsaid] == "" {
 				h.pair("  "+ui.Pad(sub.Name(), width+3), sub.Short)
 			}
 		}

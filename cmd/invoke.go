@@ -153,6 +153,7 @@ func invokeConfig(c *ui.Console, flags config.Given, as string) (config.Home, co
 	}
 	delete(flags, "app-id") // here it is the callee
 	cfg, unread := config.Resolve(flags, c.Getenv, file)
+	cfg.SetCommand(nil, nil)
 	cfg.AppID = "caller" // a valid one: the real one may be reserved
 	err = errors.Join(unread, cfg.Validate())
 	cfg.AppID = as

@@ -183,10 +183,10 @@ func TestStopTakesAppsInstancesOrAll(t *testing.T) {
 		o    stopOptions
 		want int
 	}{
-		"an app with two instances": {stopOptions{appIDs: []string{"todo-api"}}, 2},
-		"one instance":              {stopOptions{appIDs: []string{"todo-api/" + live[0].ID}}, 1},
-		"named twice":               {stopOptions{appIDs: []string{"notify", "notify"}}, 1},
-		"all":                       {stopOptions{all: true}, 3},
+		"an app with two instances": {stopOptions{selection: selection{appIDs: []string{"todo-api"}}}, 2},
+		"one instance":              {stopOptions{selection: selection{appIDs: []string{"todo-api/" + live[0].ID}}}, 1},
+		"named twice":               {stopOptions{selection: selection{appIDs: []string{"notify", "notify"}}}, 1},
+		"all":                       {stopOptions{selection: selection{all: true}}, 3},
 	} {
 		con, out, said := console(t, "HOME", c.Getenv("HOME"), "PILLION_RUNTIME_DIR", c.Getenv("PILLION_RUNTIME_DIR"))
 		err := runStop(t.Context(), con, func(context.Context, rundir.Entry, bool, func(string)) (ended, error) {
@@ -205,7 +205,7 @@ func TestStopRefusesAWrongNameBeforeItStopsAnything(t *testing.T) {
 	err := runStop(t.Context(), c, func(context.Context, rundir.Entry, bool, func(string)) (ended, error) {
 		t.Error("something was stopped")
 		return ended{}, nil
-	}, stopOptions{appIDs: []string{"todo-api", "notfy"}})
+	}, stopOptions{selection: selection{appIDs: []string{"todo-api", "notfy"}}})
 	e := apperr.From(err)
 	if e.Reason != apperr.NoSuchApp || !strings.Contains(e.Hint, "did you mean notify?") {
 		t.Errorf("runStop = %v", err)
@@ -221,7 +221,7 @@ func TestStopFailsIfSomethingWouldNot(t *testing.T) {
 			return ended{}, &apperr.Error{Reason: apperr.Internal, What: "notify does not answer", Err: errors.New("x")}
 		}
 		return ended{took: 10400 * time.Millisecond, killed: []string{"python3 (4391)"}}, nil
-	}, stopOptions{all: true})
+	}, stopOptions{selection: selection{all: true}})
 	if status := c.Report(err); status != 1 {
 		t.Errorf("status %d, want 1", status)
 	}

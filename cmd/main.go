@@ -46,6 +46,7 @@ const (
 	noteSignals = "signals" // "own": it handles Ctrl-C itself
 	noteExits   = "exits"   // rows of its help
 	noteOrder   = "order"   // of a command in the root's help
+	noteUnsaid  = "unsaid"  // why the root's help does not say it
 	noteGroup   = "group"   // of a flag
 )
 

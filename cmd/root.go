@@ -68,7 +68,7 @@ pillion logs -f`,
 			root.AddCommand(cmd)
 		}
 	}
-	add(groupApps, newRunCmd(c, runSidecar), newInvokeCmd(c, newCaller), newListCmd(c), newStopCmd(c), newLogsCmd(c))
+	add(groupApps, newRunCmd(c, runSidecar), newInvokeCmd(c, newCaller), newListCmd(c), newStopCmd(c), newRestartCmd(c), newLogsCmd(c))
 	add(groupMachine, newInitCmd(c), newUninstallCmd(c), newSidecarCmd(c, runSidecar))
 	add(groupMore, newDocsCmd(c), newVersionCmd(c), newCompletionCmd(c))
 	help := newHelpCmd(c)

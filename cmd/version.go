@@ -26,10 +26,11 @@ type versionData struct {
 func newVersionCmd(c *ui.Console) *cobra.Command {
 	output := &outputValue{c: c, known: []string{"text", "json"}}
 	cmd := &cobra.Command{
-		Use:     "version [flags]",
-		Short:   "Show which pillion this is",
-		Example: "pillion version\npillion version -o json",
-		Args:    noArgs,
+		Use:         "version [flags]",
+		Short:       "Show which pillion this is",
+		Annotations: map[string]string{noteUnsaid: "--version says it, and 24 rows are full"},
+		Example:     "pillion version\npillion version -o json",
+		Args:        noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			info := buildinfo.Read()
 			if output.value == "json" {

@@ -32,6 +32,20 @@ func stopInstance(ctx context.Context, e rundir.Entry, now bool, tell func(strin
 	return ended{took: how.Took, calls: how.Calls, killed: how.Killed}, err
 }
 
+// restartInstance replaces the process of one instance's app. tell is given,
+// while it lasts, how far it is.
+func restartInstance(ctx context.Context, e rundir.Entry, tell func(string)) (instance.Restarted, error) {
+	client := instance.Dial(e)
+	client.Progress = func(p instance.Progress) {
+		if note := inTheWay(p); note != "" || p.State == "ready" {
+			tell(note)
+			return
+		}
+		tell(ui.Printable(p.State))
+	}
+	return client.Restart(ctx)
+}
+
 func inTheWay(p instance.Progress) string {
 	switch {
 	case len(p.Waiting) > 0 && p.Phase == instance.Signalled:
