@@ -32,7 +32,8 @@ const (
 )
 
 // Seen remembers which apps have answered this trust domain, across runs, in a
-// file that the processes of one home share. A nil Seen remembers nothing. It
+// file that the processes of one home share: what one of them has written the
+// others know at their next question. A nil Seen remembers nothing. It
 // is safe for concurrent use.
 type Seen struct {
 	path string
@@ -42,6 +43,7 @@ type Seen struct {
 	mu    sync.RWMutex // guards what follows
 	times map[Key]time.Time
 	dirty bool
+	read  os.FileInfo // of the file that was read last; nil: none
 }
 
 // OpenSeen reads the file at path, which need not exist. A file that does not
@@ -86,10 +88,29 @@ func (s *Seen) within(key Key, age time.Duration) bool {
 	if s == nil {
 		return false
 	}
+	if s.remembers(key, age) {
+		return true
+	}
+	// Another process of this home may know better.
+	return s.changed() && s.merge() == nil && s.remembers(key, age)
+}
+
+func (s *Seen) remembers(key Key, age time.Duration) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	last, ok := s.times[key]
 	return ok && s.now().Sub(last) < age
+}
+
+// changed reports whether the file is not the one that was read last.
+func (s *Seen) changed() bool {
+	now, err := os.Stat(s.path)
+	if err != nil {
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.read == nil || !os.SameFile(s.read, now) || s.read.Size() != now.Size() || !s.read.ModTime().Equal(now.ModTime())
 }
 
 // Run writes what is new, at most each minute, until ctx ends, and then once
@@ -154,16 +175,19 @@ func (s *Seen) merge() error {
 		return fmt.Errorf("read which apps have answered: %w", err)
 	}
 	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("read which apps have answered: %w", err)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxSeenFile))
 	if err != nil {
 		return fmt.Errorf("read which apps have answered: %w", err)
 	}
 	var file map[string]time.Time
-	if json.Unmarshal(data, &file) != nil {
-		return nil
-	}
+	_ = json.Unmarshal(data, &file) // a memory lost
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.read = info
 	for name, at := range file {
 		key, ok := parseKey(name)
 		if ok && at.After(s.times[key]) {

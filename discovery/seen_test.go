@@ -47,6 +47,32 @@ func TestSeenRemembersAcrossProcessesOfOneHome(t *testing.T) {
 	}
 }
 
+func TestSeenKnowsWhatAnotherProcessHasWritten(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "seen.json")
+	one, err := discovery.OpenSeen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := discovery.OpenSeen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		key := discovery.Key{Namespace: "shop", App: fmt.Sprint("app", i)}
+		if two.Lately(key) {
+			t.Errorf("%v is remembered before it answered", key)
+		}
+		one.Note(key)
+		if err := one.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if !two.Lately(key) {
+			t.Errorf("%v is not known to the other process", key)
+		}
+	}
+}
+
 func TestSeenForgets(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -55,6 +55,7 @@ type network struct {
 	transport meshClient
 	hosts     *external.Hosts
 	invoker   *invoke.Invoker
+	served    bool // the app has taken calls; whoever announces holds it
 }
 
 // hostAddr is this machine's address, as the forwarded fields say it: what
@@ -95,6 +96,8 @@ type networkOptions struct {
 	taps   *invoke.Taps
 	// policies are those of the targets by their names; nil for none.
 	policies func(string) *resiliency.Policy
+	// expected are apps that are known to come.
+	expected []discovery.Key
 	// endpoints are hosts outside the mesh that can be called by name.
 	endpoints []config.HTTPEndpoint
 	// eitherWay lets sidecars be called that have no mutual TLS, too.
@@ -145,7 +148,7 @@ func (n *network) find(o networkOptions) error {
 		n.seen = seen
 	}
 	n.resolver = discovery.New(discovery.Options{
-		Sources: sources, Namespace: o.cfg.Namespace, Seen: n.seen,
+		Sources: sources, Namespace: o.cfg.Namespace, Seen: n.seen, Declared: o.expected,
 		ResolveTimeout: o.cfg.ResolveTimeout, Logger: o.log,
 	})
 	return nil
@@ -213,7 +216,7 @@ func (n *network) static(cfg config.Sidecar) (discovery.Source, error) {
 func (n *network) tasks() []lifecycle.Task {
 	tasks := []lifecycle.Task{
 		{Name: "links", Run: n.transport.Run},
-		{Name: "seen", Run: n.keepSeen},
+		{Name: "seen", Run: n.seen.Run},
 		{Name: "hosts", Run: n.hosts.Run},
 	}
 	if n.multicast != nil {
@@ -227,6 +230,7 @@ func (n *network) tasks() []lifecycle.Task {
 
 // announce tells the sources that announce what the instance says of itself.
 func (n *network) announce(e rundir.Entry) {
+	n.remember(e)
 	if n.multicast == nil {
 		return
 	}
@@ -240,6 +244,16 @@ func (n *network) announce(e rundir.Entry) {
 	})
 	if err != nil {
 		n.log.Debug("not announced", "err", err)
+	}
+}
+
+// remember notes that the app takes calls, when it begins to and when it ends:
+// it may be started again, and whoever calls it then waits for it.
+func (n *network) remember(e rundir.Entry) {
+	state := discovery.State(e.State)
+	n.served = n.served || state == discovery.Ready && e.AppPort != 0
+	if n.served && (state == discovery.Ready || state == discovery.Draining) {
+		n.resolver.Answered(discovery.Key{Namespace: e.Namespace, App: e.App})
 	}
 }
 
@@ -262,21 +276,7 @@ func (n *network) goodbye(ctx context.Context) {
 	}
 }
 
-// keepSeen writes down each minute who answered, and once more at the end.
-func (n *network) keepSeen(ctx context.Context) error {
-	tick := time.NewTicker(time.Minute)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			n.flushSeen()
-		case <-ctx.Done():
-			n.flushSeen()
-			return nil
-		}
-	}
-}
-
+// flushSeen writes down who has answered.
 func (n *network) flushSeen() {
 	if n.seen == nil {
 		return
