@@ -63,6 +63,8 @@ type Env struct {
 	Job    bool
 	// Watch is told how the run goes.
 	Watch Watch
+	// Expected are apps that are known to come: calls wait for them.
+	Expected []discovery.Key
 	// Files watches files for everybody in the process; who gives it runs it.
 	// Nil: the sidecar has one of its own.
 	Files *filewatch.Watcher

@@ -206,7 +206,7 @@ func (s *sidecar) wire(ctx context.Context) error {
 	s.server = s.newMeshServer(callee)
 	s.net, err = newNetwork(networkOptions{
 		cfg: s.cfg, place: s.place, workload: s.workload, local: callee, stages: stages, taps: &s.taps, policies: s.policyOf,
-		endpoints: s.resources.current().HTTPEndpoints, log: s.log,
+		expected: s.env.Expected, endpoints: s.resources.current().HTTPEndpoints, log: s.log,
 		warn: func(problem string) { s.say(Notice{Kind: Warning, Text: problem}) },
 	})
 	if err != nil {

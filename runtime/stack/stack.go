@@ -17,7 +17,7 @@ import (
 )
 
 // An App is one app of a stack: what it is, and what it gets from the process.
-// The Watch of its Env is the stack's.
+// The Watch, the Files and the Expected of its Env are the stack's.
 type App struct {
 	Config config.Sidecar
 	Env    sidecar.Env
@@ -98,7 +98,7 @@ func Run(ctx context.Context, s Stack) Result {
 	defer stop()
 	var beside sync.WaitGroup
 	beside.Go(func() { _ = sidecar.Tune(alive, s.Environ) }) // it returns nil
-	files := r.shareFiles()
+	files := r.share()
 	beside.Go(func() { _ = files.Run(alive) }) // nil, too
 	defer beside.Wait()
 	defer stop()
@@ -123,20 +123,25 @@ func Run(ctx context.Context, s Stack) Result {
 	return result
 }
 
-// shareFiles gives all apps one watcher of files, which it returns.
-func (r *run) shareFiles() *filewatch.Watcher {
+// share gives all apps one watcher of files, which it returns, and tells each of
+// all the others: one may be called before its sidecar is there.
+func (r *run) share() *filewatch.Watcher {
 	var say func(sidecar.Notice)
 	r.Apps = slices.Clone(r.Apps)
 	if len(r.Apps) > 0 {
 		say = r.Apps[0].Env.Say // it is about all, and said once
 	}
 	files := sidecar.Files(say)
+	var all []discovery.Key
+	for _, app := range r.Apps {
+		all = append(all, discovery.Key{Namespace: app.Config.Namespace, App: app.Config.AppID})
+	}
 	for i := range r.Apps {
-		r.Apps[i].Env.Files = files
+		r.Apps[i].Env.Files, r.Apps[i].Env.Expected = files, all
 	}
 	if r.Command != nil {
 		command := *r.Command
-		command.Env.Files = files
+		command.Env.Files, command.Env.Expected = files, all
 		r.Command = &command
 	}
 	return files

@@ -196,3 +196,33 @@ func TestAnInterruptedStackStopsItsAppsAndRunsNoCommand(t *testing.T) {
 		}
 	})
 }
+
+// Every app, and the command, knows that the others come: a call to one whose
+// sidecar is not there yet waits for it.
+func TestAppsExpectEachOther(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	expected := map[string][]discovery.Key{}
+	run := func(ctx context.Context, cfg config.Sidecar, env sidecar.Env) (int, error) {
+		mu.Lock()
+		expected[cfg.AppID] = env.Expected
+		mu.Unlock()
+		if cfg.AppID != "tests" {
+			env.Watch.Bound(sidecar.Ports{})
+			env.Watch.State(discovery.Ready)
+			<-ctx.Done()
+		}
+		return 0, nil
+	}
+	app := func(id string) stack.App { return stack.App{Config: config.Sidecar{AppID: id, Namespace: "shop"}} }
+	command := app("tests")
+	result := stack.Run(t.Context(), stack.Stack{Run: run, Apps: []stack.App{app("a"), app("b")}, Command: &command})
+	if !result.Commanded || result.Err != nil {
+		t.Fatalf("result: %+v", result)
+	}
+	all := []discovery.Key{{Namespace: "shop", App: "a"}, {Namespace: "shop", App: "b"}}
+	want := map[string][]discovery.Key{"a": all, "b": all, "tests": all}
+	if diff := cmp.Diff(want, expected); diff != "" {
+		t.Error(diff)
+	}
+}
