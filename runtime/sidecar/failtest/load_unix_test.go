@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"strconv"
 	"strings"
@@ -28,6 +29,7 @@ type load struct {
 	keys   bool     // each call has an Idempotency-Key
 	verbs  []string // one of them for each call
 	ids    atomic.Int64
+	sent   atomic.Int64 // calls that the sidecar has
 	good   atomic.Int64
 	calls  sync.WaitGroup
 
@@ -64,7 +66,10 @@ func (l *load) call(path string) {
 	if verb != "GET" {
 		body = io.MultiReader(strings.NewReader(strings.Repeat("x", 1+rand.IntN(16<<10)))) // of no known length, and without GetBody
 	}
-	r, err := http.NewRequestWithContext(context.WithoutCancel(l.t.Context()), verb, "http://"+door+"/v1.0/invoke/orders/method"+path, body)
+	ctx := httptrace.WithClientTrace(context.WithoutCancel(l.t.Context()), &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { l.sent.Add(1) },
+	})
+	r, err := http.NewRequestWithContext(ctx, verb, "http://"+door+"/v1.0/invoke/orders/method"+path, body)
 	if err != nil {
 		panic(err)
 	}
