@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ func newListCmd(c *ui.Console) *cobra.Command {
 		Short:   "Show the apps that run here",
 		Long: "Show the apps that run here: live ones only, of this home's trust domain. " +
 			"In a pipe: tabs, no heads, the columns app, namespace, instance, status, app port, HTTP port, " +
-			"gRPC port, pid, since, command, folder, certificate's end, sources that find it.",
+			"gRPC port, pid, since, command, folder, certificate's end, sources that find it, restarts, why it is stale, since when.",
 		Example: "pillion list\npillion list -o json",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -74,7 +75,40 @@ func runList(c *ui.Console, o listOptions) error {
 		return nil
 	}
 	c.Out.Table(listTable(entries, now, config.UserHome(c.Getenv)))
+	sayStale(c.Out, entries, now)
 	return nil
+}
+
+// staleWord stands behind the state of an app that runs on although its newest
+// source does not.
+const staleWord = "STALE"
+
+// status is the state as people are shown it.
+func status(e rundir.Entry) ui.Cell {
+	if e.Stale != "" {
+		return ui.Cell{Text: ui.Printable(e.State) + " · " + staleWord, Tone: ui.ToneWarn}
+	}
+	return ui.Cell{Text: ui.Printable(e.State), Tone: ui.StatusTone(e.State)}
+}
+
+// staleText says why an instance is stale, and since when.
+func staleText(p *ui.Printer, name string, e rundir.Entry, now time.Time) string {
+	return name + " is " + staleWord + " since " + p.Moment(e.StaleSince, now) + ": " + ui.Printable(e.Stale)
+}
+
+// sayStale says below the table why instances are stale.
+func sayStale(p *ui.Printer, entries []rundir.Entry, now time.Time) {
+	names, first := instanceNames(entries), true
+	for i, e := range entries {
+		if e.Stale == "" {
+			continue
+		}
+		if first {
+			p.Print("\n")
+		}
+		first = false
+		p.Note(ui.MarkWarning, staleText(p, ui.Printable(names[i]), e, now))
+	}
 }
 
 // listRecords are the columns of the pipe. They keep their order; new ones are
@@ -87,6 +121,7 @@ func listRecords(entries []rundir.Entry) [][]string {
 			portText(e.AppPort), portText(e.HTTPPort), portText(e.GRPCPort),
 			strconv.Itoa(e.PID), ui.Stamp(e.Since), shellCommand(e.Command),
 			e.Folder, ui.Stamp(e.CertExpires), strings.Join(e.Discovery, ","),
+			strconv.Itoa(e.Restarts), e.Stale, ui.Stamp(e.StaleSince),
 		})
 	}
 	return rows
@@ -97,9 +132,9 @@ func listTable(entries []rundir.Entry, now time.Time, home string) ui.Table {
 	columns := []ui.Column{
 		{Head: "APP"},
 		{Head: "STATUS"},
-		{Head: "PORT", Right: true, Leave: 10},
-		{Head: "UP", Right: true, Leave: 9},
-		{Head: "HTTP", Right: true, Leave: 8},
+		{Head: "PORT", Right: true, Leave: 11},
+		{Head: "UP", Right: true, Leave: 10},
+		{Head: "HTTP", Right: true, Leave: 9},
 		{Head: "GRPC", Right: true, Leave: 5},
 		{Head: "INSTANCE", Leave: 6},
 		{Head: "PID", Right: true, Leave: 4},
@@ -112,7 +147,7 @@ func listTable(entries []rundir.Entry, now time.Time, home string) ui.Table {
 	for _, e := range entries {
 		rows = append(rows, []ui.Cell{
 			{Text: ui.Printable(e.App), Tone: ui.ToneStrong},
-			{Text: ui.Printable(e.State), Tone: ui.StatusTone(e.State)},
+			status(e),
 			{Text: portText(e.AppPort)},
 			{Text: human.Age(now.Sub(e.Since))},
 			{Text: portText(e.HTTPPort)},
@@ -126,12 +161,17 @@ func listTable(entries []rundir.Entry, now time.Time, home string) ui.Table {
 		})
 	}
 	t := ui.Table{Columns: columns, Rows: rows}
+	if slices.ContainsFunc(entries, func(e rundir.Entry) bool { return e.Restarts > 0 }) {
+		t.Insert(4, ui.Column{Head: "RESTARTS", Right: true, Leave: 8}, func(i int) ui.Cell {
+			return ui.Cell{Text: strconv.Itoa(entries[i].Restarts)}
+		})
+	}
 	// Columns that appear only where they tell rows apart.
 	if several(entries, func(e rundir.Entry) string { return e.Namespace }) {
 		t.Insert(1, ui.Column{Head: "NAMESPACE"}, func(i int) ui.Cell { return ui.Cell{Text: entries[i].Namespace} })
 	}
 	if several(entries, func(e rundir.Entry) string { return e.Home }) {
-		t.Insert(1, ui.Column{Head: "HOME", Leave: 11}, func(i int) ui.Cell {
+		t.Insert(1, ui.Column{Head: "HOME", Leave: 12}, func(i int) ui.Cell {
 			return ui.Cell{Text: ui.Printable(human.Tilde(entries[i].Home, home))}
 		})
 	}
@@ -220,6 +260,9 @@ type listed struct {
 	CertExpires *string   `json:"certExpires"`
 	Run         *int      `json:"run"`
 	Version     string    `json:"version"`
+	Restarts    int       `json:"restarts"`
+	Stale       *string   `json:"stale"`
+	StaleSince  *string   `json:"staleSince"`
 }
 
 // daprCreated is the layout `dapr list` gives times in.
@@ -262,6 +305,7 @@ func listedAs(e rundir.Entry, now time.Time) listed {
 		Folder:    e.Folder, Home: e.Home, Since: e.Since.UTC().Truncate(time.Millisecond),
 		UptimeMS: now.Sub(e.Since).Milliseconds(), CertExpires: known(ui.Stamp(e.CertExpires)),
 		Run: known(e.Run), Version: e.Version,
+		Restarts: e.Restarts, Stale: known(e.Stale), StaleSince: known(ui.Stamp(e.StaleSince)),
 		RunTemplate: known(e.RunFile), RunName: known(e.RunName), AppLog: known(e.AppLog), DaprdLog: known(e.SidecarLog),
 	}
 }

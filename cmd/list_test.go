@@ -55,17 +55,25 @@ func twoApps() []rundir.Entry {
 	}
 }
 
+// staleApp is the first of twoApps, whose newest source was not built.
+func staleApp() rundir.Entry {
+	e := twoApps()[0]
+	e.Restarts, e.Stale, e.StaleSince = 3, "the build failed: main.go:12:2: undefined: x", time.Now().Add(-time.Minute)
+	return e
+}
+
 func TestListInAPipeHasItsColumnsInOrder(t *testing.T) {
 	t.Parallel()
 	c, out, _ := console(t)
-	live := running(t, c, twoApps()...)
+	stale := staleApp()
+	live := running(t, c, stale, twoApps()[1])
 	if err := runList(c, listOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	want := strings.Join([]string{
-		"notify", "default", live[1].ID, "starting", "", "3501", "50002", "4240", ui.Stamp(live[1].Since), `sh -c 'a\tb'`, "/src/notify", "", "local,mdns",
+		"notify", "default", live[1].ID, "starting", "", "3501", "50002", "4240", ui.Stamp(live[1].Since), `sh -c 'a\tb'`, "/src/notify", "", "local,mdns", "0", "", "",
 	}, "\t") + "\n" + strings.Join([]string{
-		"todo-api", "default", live[0].ID, "ready", "8000", "3500", "50001", "4131", ui.Stamp(live[0].Since), "go run .", "/src/todo", "", "",
+		"todo-api", "default", live[0].ID, "ready", "8000", "3500", "50001", "4131", ui.Stamp(live[0].Since), "go run .", "/src/todo", "", "", "3", "the build failed: main.go:12:2: undefined: x", ui.Stamp(stale.StaleSince),
 	}, "\t") + "\n"
 	if out.String() != want {
 		t.Errorf("list printed\n%swant\n%s", out, want)
@@ -75,7 +83,7 @@ func TestListInAPipeHasItsColumnsInOrder(t *testing.T) {
 func TestListAsDataHasDaprsKeysAndOurs(t *testing.T) {
 	t.Parallel()
 	c, out, _ := console(t)
-	running(t, c, twoApps()...)
+	running(t, c, staleApp(), twoApps()[1])
 	if err := runList(c, listOptions{output: "json"}); err != nil {
 		t.Fatal(err)
 	}
@@ -85,10 +93,14 @@ func TestListAsDataHasDaprsKeysAndOurs(t *testing.T) {
 	}
 	for key := range strings.FieldsSeq("appId httpPort grpcPort appPort metricsEnabled command age created daprdPid cliPid " +
 		"appPid maxRequestBodySize httpReadBufferSize runTemplatePath appLogPath daprdLogPath runTemplateName " +
-		"metricsPort instance status namespace trustDomain identity folder home since uptimeMs") {
+		"metricsPort instance status namespace trustDomain identity folder home since uptimeMs restarts stale staleSince") {
 		if _, ok := rows[0][key]; !ok {
 			t.Errorf("the key %s is missing", key)
 		}
+	}
+	if rows[0]["restarts"] != 0.0 || rows[0]["stale"] != nil || rows[0]["staleSince"] != nil || rows[1]["restarts"] != 3.0 ||
+		rows[1]["stale"] != "the build failed: main.go:12:2: undefined: x" || rows[1]["staleSince"] == nil || rows[1]["status"] != "ready" {
+		t.Errorf("rows are %v", rows)
 	}
 	if rows[0]["appId"] != "notify" || rows[0]["appPort"] != nil || rows[1]["appPort"] != 8000.0 ||
 		rows[0]["metricsEnabled"] != false || rows[1]["metricsEnabled"] != true || rows[1]["metricsPort"] != 9090.0 {
@@ -253,5 +265,59 @@ func TestUninstallRefusesWhileAppsRun(t *testing.T) {
 	err := runUninstall(t.Context(), c, true)
 	if err == nil || !strings.Contains(err.Error(), "todo-api") || !strings.Contains(err.Error(), "pillion stop --all") {
 		t.Errorf("runUninstall = %v", err)
+	}
+}
+
+// asTerminal dresses Out as a terminal of that width.
+func asTerminal(c *ui.Console, width int) {
+	c.Out.TTY, c.Out.Unicode, c.Out.Width = true, true, width
+}
+
+func TestListSaysWhatIsStaleAndWhy(t *testing.T) {
+	t.Parallel()
+	c, out, _ := console(t)
+	asTerminal(c, 80)
+	stale := staleApp()
+	stale.Stale = "the build failed: exit 1: handlers/tasks/create.go:112:24: undefined: notification"
+	live := running(t, c, stale, twoApps()[1])
+	if err := runList(c, listOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	want := "APP       STATUS         PORT   UP  RESTARTS  HTTP  INSTANCE  COMMAND\n" +
+		"notify    starting          –  12m         0  3501  " + live[1].ID + "  sh -c 'a\\tb'\n" +
+		"todo-api  ready · STALE  8000  12m         3  3500  " + live[0].ID + "  go run .\n" +
+		"\n" +
+		"! todo-api is STALE since " + stale.StaleSince.Local().Format("15:04") + ": the build failed: exit 1:\n" +
+		"  handlers/tasks/create.go:112:24: undefined: notification\n"
+	if out.String() != want {
+		t.Errorf("list printed\n%swant\n%s", out, want)
+	}
+	for _, width := range []int{20, 40, 160} {
+		out.Reset()
+		asTerminal(c, width)
+		if err := runList(c, listOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(out.String(), "STALE"); n != 2 {
+			t.Errorf("at %d columns STALE is said %d times:\n%s", width, n, out)
+		}
+		for row := range strings.Lines(out.String()) {
+			if n := ui.Cells(strings.TrimSuffix(row, "\n")); n > width && strings.Contains(strings.TrimSpace(row), " ") {
+				t.Errorf("the row %q has %d columns of %d", row, n, width)
+			}
+		}
+	}
+}
+
+func TestListCountsRestartsWhereThereWereSome(t *testing.T) {
+	t.Parallel()
+	c, out, _ := console(t)
+	asTerminal(c, 120)
+	running(t, c, twoApps()...)
+	if err := runList(c, listOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "RESTARTS") || strings.Contains(out.String(), "STALE") {
+		t.Errorf("list printed\n%s", out)
 	}
 }

@@ -147,6 +147,19 @@ func (t *Theme) hang(indent int) int {
 	return indent
 }
 
+// Note writes a sentence behind a mark, folded under itself: what is worth saying
+// below a table.
+func (p *Printer) Note(mark Mark, text string) {
+	sign := p.Mark(mark) + " "
+	indent := Cells(sign)
+	for i, row := range p.FoldFrom(p.Text(text), p.Prose(), indent, indent) {
+		if i > 0 {
+			sign = strings.Repeat(" ", indent)
+		}
+		p.Line(sign + row)
+	}
+}
+
 // Warn says that we coped, and what to do about it.
 func (p *Printer) Warn(e *apperr.Error) {
 	told := *e
