@@ -209,6 +209,7 @@ func (x *exchange) run(ctx context.Context) error {
 	if x.o.timing {
 		x.chart(answer)
 	}
+	x.warnOfStale(answer)
 	return x.judge(ctx, answer)
 }
 

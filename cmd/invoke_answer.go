@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
 	"github.com/pillion-dev/pillion/internal/apperr"
@@ -98,4 +99,27 @@ func (x *exchange) sayWho(a *invoke.Answer) {
 	}
 	facts = append(facts, a.Peer.String(), "called as "+x.from.Self().String())
 	x.c.Err.Say(ui.NoMark, facts...)
+}
+
+// warnOfStale says that who answered is not what its newest source says. Of
+// other machines nobody knows here.
+func (x *exchange) warnOfStale(a *invoke.Answer) {
+	m, err := findMachine(x.c)
+	if err != nil {
+		return
+	}
+	live, err := m.live(false)
+	if err != nil {
+		return // the answer is there
+	}
+	for _, e := range live {
+		if e.ID != a.Instance || e.Stale == "" {
+			continue
+		}
+		logs := []string{"pillion", "logs", e.App}
+		x.c.Err.Warn(&apperr.Error{
+			What:  e.App + " is " + staleWord + " since " + x.c.Err.Moment(e.StaleSince, time.Now()) + ": an old process answered",
+			Cause: e.Stale, Hint: strings.Join(logs, " "), Run: logs,
+		})
+	}
 }

@@ -274,3 +274,33 @@ total     6.18ms
 		}
 	}
 }
+
+func TestInvokeWarnsOnceThatAnOldProcessAnswered(t *testing.T) {
+	t.Parallel()
+	c, out, said := console(t)
+	stale := staleApp()
+	stale.ID = "9wd1x2c8"
+	other := staleApp() // another instance, that did not answer
+	running(t, c, stale, other)
+	if status := invoked(t, c, fixed(200, "hello\n"), "todo-api", "t"); status != 0 || out.String() != "hello\n" {
+		t.Errorf("status %d, stdout %q", status, out)
+	}
+	want := "pillion: warning: todo-api is STALE since " + ui.Stamp(stale.StaleSince) + ": an old process answered\n" +
+		"pillion: cause: the build failed: main.go:12:2: undefined: x\npillion: hint: pillion logs todo-api\n"
+	if said.String() != want {
+		t.Errorf("said %q, want %q", said, want)
+	}
+	said.Reset()
+	if status := invoked(t, c, fixed(500, ""), "todo-api", "t"); status != 5 || strings.Count(said.String(), "STALE") != 1 {
+		t.Errorf("status %d, said %q", status, said)
+	}
+	said.Reset()
+	a := &answers{with: func(*invoke.Call) (*invoke.Answer, error) {
+		got := answer(200, "")
+		got.Instance = "elsewher"
+		return got, nil
+	}}
+	if status := invoked(t, c, a, "todo-api", "t"); status != 0 || said.Len() > 0 {
+		t.Errorf("an instance of another machine: status %d, said %q", status, said)
+	}
+}
