@@ -223,6 +223,8 @@ func (m *member) part(st stack.Status) ui.FooterPart {
 		p.Mark = ui.MarkOK
 	case st.State == discovery.Draining:
 		p.Tone, p.Word = ui.ToneWarn, "stopping"
+	case st.State == discovery.Restarting:
+		p.Mark, p.Tone, p.Word = ui.MarkRestarts, ui.ToneWarn, "restarting"
 	case st.Launched && st.Ready:
 		p.Mark, p.Tone, p.Word = ui.MarkWarning, ui.ToneWarn, string(st.State)
 	default:
