@@ -63,11 +63,16 @@ func (p *pool) attempt(ctx context.Context, c *conn, h *handover) (*invoke.Answe
 	// Closing is what ends every read and write that is in progress.
 	x.watch = callctx.OnEnd(ctx, c.abort)
 	ans, err := x.run()
-	if err != nil {
-		x.abandon()
-		return nil, err
+	if err == nil {
+		return ans, nil
 	}
-	return ans, nil
+	fresh, at := c.uses == 0, c.spot
+	x.abandon()
+	lapse, lapsed := errors.AsType[*lapseError](err)
+	if fresh && lapsed && lapse.untouched && ctx.Err() == nil {
+		return nil, &closedError{spot: at, err: err} // the system made the connection, and the app never took it
+	}
+	return nil, err
 }
 
 // An exchange is one request and its answer on one connection.

@@ -27,7 +27,8 @@ const (
 // or beside it.
 const dialTimeout = 5 * time.Second
 
-// A closedError says that nothing listens where the app should.
+// A closedError says that nothing listens where the app should, or not any
+// longer. Not a byte of the call was written.
 type closedError struct {
 	spot *spot
 	err  error
@@ -172,6 +173,9 @@ func (p *place) dialHost(ctx context.Context, at *spot, host string) (net.Conn, 
 	authority := net.JoinHostPort(host, strconv.Itoa(int(at.port)))
 	d := net.Dialer{Timeout: dialTimeout}
 	c, err := d.DialContext(ctx, "tcp", authority)
+	if errors.Is(err, errReset) {
+		err = fmt.Errorf("%w: %w", errRefused, err) // it waited to be accepted when the port was closed
+	}
 	if err != nil {
 		return nil, authority, err
 	}
