@@ -44,16 +44,8 @@ func (h *handover) reply(head answerHead) *invoke.Answer {
 	return &h.answer
 }
 
-// repeatable reports whether the method may be carried out twice (RFC 9110
-// §9.2.2) and there is no body that has been used up.
+// repeatable reports whether the method may be carried out twice and there is no
+// body that has been used up.
 func (h *handover) repeatable() bool {
-	if h.call.Body != nil || h.call.Upgrade != "" {
-		return false
-	}
-	switch h.call.Verb {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
-		return true
-	default:
-		return false
-	}
+	return h.call.Body == nil && h.call.Upgrade == "" && h.call.Idempotent()
 }

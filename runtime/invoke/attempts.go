@@ -28,8 +28,9 @@ const (
 )
 
 // attempts is one call on its way to who takes it. Every attempt but the last
-// has provably not reached an app. It holds all that a call needs, so that a
-// call costs one allocation here, and it outlives Serve with the answer's body.
+// has provably not reached an app, or does no harm if it has (repeat.go). It
+// holds all that a call needs, so that a call costs one allocation here, and it
+// outlives Serve with the answer's body.
 type attempts struct {
 	i        *Invoker
 	c        *Call // until Serve returns
@@ -38,6 +39,12 @@ type attempts struct {
 	open     *atomic.Int64 // of the instance that has the call
 	body     replays       // nil without a body
 	progress progress
+
+	// asWritten leaves it to a policy what is repeated.
+	asWritten bool
+	allowance *allowance    // of the app
+	repeats   int           // of attempts that may have reached an app
+	maybe     *apperr.Error // how the last of them ended; nil for none
 
 	n         int
 	tried     []string // since the last wait
@@ -67,6 +74,16 @@ func newAttempts(i *Invoker, c *Call) *attempts {
 // run carries the call to an instance of key's app, which is want.
 func (a *attempts) run(ctx context.Context, key discovery.Key, want identity.ID) (*Answer, error) {
 	a.key = key
+	a.keep()
+	answer, failed := a.loop(ctx, want)
+	if failed == nil {
+		return answer, nil
+	}
+	return nil, a.failed(ctx, failed)
+}
+
+// keep makes the call's body one for several attempts.
+func (a *attempts) keep() {
 	view, kept := a.c.Body.(*replayView)
 	switch c := a.c; {
 	case c.Body == nil:
@@ -77,25 +94,44 @@ func (a *attempts) run(ctx context.Context, key discovery.Key, want identity.ID)
 	default:
 		a.body = newReplay(c.Body, c.Length, a.i.replays)
 	}
-	answer, failed := a.loop(ctx, want)
-	if failed == nil {
-		return answer, nil
-	}
-	return nil, a.failed(ctx, failed)
 }
 
-// through gives the call to h, which makes the only attempt.
+// outside gives the call to h, a host outside the mesh, which makes the only
+// attempt.
+func (a *attempts) outside(ctx context.Context, h Handler) (*Answer, error) {
+	a.progress.outside, a.asWritten = true, true
+	return a.through(ctx, h)
+}
+
+// through gives the call to h, which holds it if it has to be held.
 func (a *attempts) through(ctx context.Context, h Handler) (*Answer, error) {
-	a.n = 1
-	if a.c.Body != nil {
+	switch {
+	case !a.asWritten && a.c.harmless():
+		a.keep()
+	case a.c.Body != nil:
 		a.body = once{a.c.Body}
 	}
-	a.progress.enter(sending)
-	answer, err := h.Serve(ctx, a.attempt(true))
-	if err != nil {
-		return nil, a.failed(ctx, apperr.From(err))
+	for {
+		a.n++
+		sent := a.attempt(true)
+		a.progress.enter(sending)
+		answer, err := h.Serve(ctx, sent)
+		if err == nil {
+			return a.answered(answer), nil
+		}
+		failed := apperr.From(err)
+		if final := a.again(ctx, failed); final != nil {
+			return nil, a.failed(ctx, final)
+		}
+		if sent.Body != nil {
+			_ = sent.Body.Close() // Serve's error is the one to report
+		}
+		a.progress.enter(waiting)
+		if pause(ctx, a.pause) != nil {
+			return nil, a.failed(ctx, failed)
+		}
+		a.pause = min(2*a.pause, lastLook)
 	}
-	return a.answered(answer), nil
 }
 
 // failed ends a call that has no answer, and says why.
@@ -103,7 +139,7 @@ func (a *attempts) failed(ctx context.Context, failed *apperr.Error) *apperr.Err
 	if a.body != nil {
 		_ = a.body.close() // the call's own error is the one to report
 	}
-	failed = a.progress.explain(ctx, a.c, failed)
+	failed = a.worst(a.progress.explain(ctx, a.c, failed))
 	if a.n > 1 && failed.Attempts == 0 {
 		counted := *failed
 		counted.Attempts = a.n
@@ -118,8 +154,13 @@ func (a *attempts) loop(ctx context.Context, want identity.ID) (*Answer, *apperr
 	for {
 		if left := a.rank(found, want); len(left.from) > 0 {
 			answer, failed := a.try(ctx, left)
-			if failed == nil || !a.movesOn(failed) {
-				return answer, failed
+			if failed == nil {
+				return answer, nil
+			}
+			if !a.movesOn(failed) {
+				if final := a.again(ctx, failed); final != nil {
+					return nil, final
+				}
 			}
 			a.last = failed
 		} else if looked {
@@ -198,7 +239,10 @@ func (a *attempts) attempt(only bool) *Call {
 func (a *attempts) try(ctx context.Context, left *ranking) (*Answer, *apperr.Error) {
 	to, open := left.pick()
 	a.open = open
-	a.n++
+	if a.n++; a.n == 1 {
+		a.allowance = &a.to.allowance
+		a.allowance.calls.add(a.progress.began)
+	}
 	sent := a.attempt(left.only)
 	looked := a.progress.send(to.State)
 	if t := a.c.Timing; t != nil {
@@ -362,13 +406,14 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // passing reports whether what failed may be different after a while: the
-// callee's own waiting is over with the other reasons.
+// callee's own waiting is over with the other reasons, but for an app that went
+// away with the call, which may come back.
 func passing(failed *apperr.Error) bool {
 	switch failed.Reason {
 	case apperr.Refused, apperr.PeerUnreachable, apperr.PeerGone:
 		return true
 	default:
-		return false
+		return failed.Reached == apperr.ReachedMaybe
 	}
 }
 

@@ -131,7 +131,7 @@ func TestARefusalMovesOnAndEachInstanceIsAskedOnce(t *testing.T) {
 	}
 }
 
-func TestWhatMayHaveReachedAnAppIsNeverRepeated(t *testing.T) {
+func TestAPostThatMayHaveReachedAnAppIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	for _, reason := range []apperr.Reason{apperr.PeerGone, apperr.AppGone, apperr.Refused, apperr.Internal, apperr.AppUnreachable} {
 		attempts := 0

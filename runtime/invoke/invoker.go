@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/pillion-dev/pillion/discovery"
@@ -56,7 +57,7 @@ type Options struct {
 
 // An Invoker is the caller's side of service invocation: it finds the app,
 // picks an instance, and moves on from those that provably did not take the
-// call. It is a Handler and safe for concurrent use.
+// call, or took one that may be carried out twice. It is a Handler and safe for concurrent use.
 type Invoker struct {
 	self           identity.ID
 	resolver       Resolver
@@ -73,6 +74,9 @@ type Invoker struct {
 	replays        *budget
 	policies       func(string) *resiliency.Policy
 	chain          Handler
+	own            allowance // of the own app
+
+	repeated, refused atomic.Uint64
 }
 
 // New makes an Invoker. It starts nothing.
@@ -99,6 +103,19 @@ func New(o Options) *Invoker {
 	stages := append([]Stage{TapStage(AtCaller, o.Taps), i.target}, o.Stages...)
 	i.chain = Chain(HandlerFunc(i.dispatch), stages...)
 	return i
+}
+
+// Counts are how often something has happened.
+type Counts struct {
+	// Repeats are attempts that may have reached an app and were made again
+	// without a policy; RepeatsRefused are those that were not, because too many
+	// had been.
+	Repeats, RepeatsRefused uint64
+}
+
+// Counts is what has happened until now.
+func (i *Invoker) Counts() Counts {
+	return Counts{Repeats: i.repeated.Load(), RepeatsRefused: i.refused.Load()}
 }
 
 // Serve carries out c. It waits for an app that is known, at most as long as
@@ -185,11 +202,12 @@ func (i *Invoker) send(ctx context.Context, a *attempts) (*Answer, error) {
 		if e := c.OverHTTP(); e != nil {
 			return nil, e
 		}
-		a.progress.outside = true
-		return a.through(ctx, i.external)
+		return a.outside(ctx, i.external)
 	}
 	key := c.Target.Key(i.self.Namespace())
 	if i.local != nil && key.App == i.self.App() && key.Namespace == i.self.Namespace() {
+		a.allowance = &i.own
+		a.allowance.calls.add(a.progress.began)
 		answer, err := a.through(ctx, i.local)
 		if err == nil {
 			answer.Peer = i.self

@@ -50,7 +50,8 @@ func exchangesGRPC(f Fields) bool {
 
 // A series is one call under a policy: retry( breaker( timeout( attempts))).
 // What provably did not reach the app is moved within an attempt of the policy,
-// and does not count as a failure of one.
+// and does not count as a failure of one; what is repeated without being told is
+// too, unless the policy says what is repeated.
 type series struct {
 	i      *Invoker
 	c      *Call
@@ -132,6 +133,7 @@ func (s *series) once(ctx context.Context) (answer *Answer, failed *apperr.Error
 	}
 	limited, cancel := context.WithCancelCause(ctx)
 	a := newAttempts(s.i, &tried)
+	a.asWritten = s.policy.Retries()
 	limit := newLimit(s.policy.Timeout(), &a.progress, cancel)
 	a.tellReached = func() {
 		if s.stream {

@@ -56,6 +56,8 @@ type upstream struct {
 	// the answer that the resolver gave last.
 	first atomic.Pointer[ranking]
 	noted atomic.Int64 // when it was last said to have answered, in Unix seconds
+	// allowance is how many calls may be repeated.
+	allowance allowance
 
 	mu   sync.Mutex               // guards what follows
 	open map[string]*atomic.Int64 // calls open at each instance

@@ -84,6 +84,9 @@ type Policy struct {
 // Timeout is the policy's time-out; nil for none.
 func (p *Policy) Timeout() *Timeout { return p.timeout }
 
+// Retries reports whether the policy says what is repeated, be it nothing.
+func (p *Policy) Retries() bool { return p.retry != nil }
+
 // Breaker names the policy's circuit breaker, and where it stands; "" for none.
 func (p *Policy) Breaker() string {
 	if p.breakers == nil {
