@@ -36,8 +36,11 @@ type attempts struct {
 	c        *Call // until Serve returns
 	key      discovery.Key
 	to       *upstream
-	open     *atomic.Int64 // of the instance that has the call
-	body     replays       // nil without a body
+	at       *member   // the instance that has the call; nil for none
+	name     string    // of the instance that had it last
+	sent     time.Time // when it got it
+	trial    bool      // the call tries whether the instance does better
+	body     replays   // nil without a body
 	progress progress
 
 	// asWritten leaves it to a policy what is repeated.
@@ -47,6 +50,7 @@ type attempts struct {
 	maybe     *apperr.Error // how the last of them ended; nil for none
 
 	n         int
+	avoid     string   // had it in the attempt of a policy before
 	tried     []string // since the last wait
 	last      *apperr.Error
 	giveUp    time.Time // when holding ends; zero before the first wait
@@ -157,12 +161,9 @@ func (a *attempts) loop(ctx context.Context, want identity.ID) (*Answer, *apperr
 			if failed == nil {
 				return answer, nil
 			}
-			if !a.movesOn(failed) {
-				if final := a.again(ctx, failed); final != nil {
-					return nil, final
-				}
+			if final := a.final(ctx, failed); final != nil {
+				return nil, final
 			}
-			a.last = failed
 		} else if looked {
 			if failed := a.wait(ctx, version, found, left.choice); failed != nil {
 				return nil, failed
@@ -176,6 +177,16 @@ func (a *attempts) loop(ctx context.Context, want identity.ID) (*Answer, *apperr
 	}
 }
 
+// final returns nil if there is to be another attempt after one that failed so,
+// or why the call fails.
+func (a *attempts) final(ctx context.Context, failed *apperr.Error) *apperr.Error {
+	a.last = failed
+	if a.movesOn(failed) {
+		return nil
+	}
+	return a.again(ctx, failed)
+}
+
 // rank is what found leaves to choose from. Apps that nobody has found are not
 // remembered.
 func (a *attempts) rank(found []discovery.Endpoint, want identity.ID) *ranking {
@@ -184,6 +195,11 @@ func (a *attempts) rank(found []discovery.Endpoint, want identity.ID) *ranking {
 	}
 	if a.to == nil {
 		a.to = a.i.upstreams.of(a.key, want)
+	}
+	if a.avoid != "" && len(a.tried) == 0 {
+		if r := a.to.rank(found, []string{a.avoid}); len(r.from) > 0 && rotates(&r.from[0]) {
+			return r
+		}
 	}
 	return a.to.rank(found, a.tried)
 }
@@ -237,14 +253,15 @@ func (a *attempts) attempt(only bool) *Call {
 
 // try makes one attempt.
 func (a *attempts) try(ctx context.Context, left *ranking) (*Answer, *apperr.Error) {
-	to, open := left.pick()
-	a.open = open
+	to, at := left.pick()
+	a.at, a.name, a.trial = at, instanceOf(*to), left.trial
 	if a.n++; a.n == 1 {
 		a.allowance = &a.to.allowance
 		a.allowance.calls.add(a.progress.began)
 	}
 	sent := a.attempt(left.only)
 	looked := a.progress.send(to.State)
+	a.sent = a.progress.began.Add(looked)
 	if t := a.c.Timing; t != nil {
 		t.Source = to.Source
 		if a.n == 1 && t.Resolve == 0 {
@@ -262,9 +279,11 @@ func (a *attempts) try(ctx context.Context, left *ranking) (*Answer, *apperr.Err
 		answer.Endpoint = *to
 		return a.answered(answer), nil
 	}
-	a.release()
-	a.tried = append(a.tried, instanceOf(*to))
 	failed := apperr.From(err)
+	a.ruleFailed(ctx, failed)
+	at.open.Add(-1)
+	a.at = nil
+	a.tried = append(a.tried, a.name)
 	if sent.Body != nil {
 		_ = sent.Body.Close() // Send's error is the one to report
 	}
@@ -304,7 +323,7 @@ func (a *attempts) answered(answer *Answer) *Answer {
 	if a.n > 1 {
 		answer.Fields.Add(FieldAttempts, strconv.Itoa(a.n))
 	}
-	a.answer = answerBody{Body: answer.Body, call: a, timing: a.c.Timing}
+	a.answer = answerBody{Body: answer.Body, call: a, timing: a.c.Timing, late: a.ruleAnswer(answer)}
 	if a.answer.timing != nil {
 		a.answer.began = time.Since(a.progress.began)
 	}
@@ -313,19 +332,14 @@ func (a *attempts) answered(answer *Answer) *Answer {
 	return answer
 }
 
-// end lets go of what an answered call holds.
+// end lets go of what an answered call holds. Its body may still be read in that
+// moment.
 func (a *attempts) end() {
 	if a.body != nil {
 		_ = a.body.close() // the answer is complete or given up
 	}
-	a.release()
-}
-
-// release says that the instance does not have the call any more.
-func (a *attempts) release() {
-	if a.open != nil {
-		a.open.Add(-1)
-		a.open = nil
+	if a.at != nil {
+		a.at.open.Add(-1)
 	}
 }
 

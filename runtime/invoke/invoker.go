@@ -51,7 +51,8 @@ type Options struct {
 	// Taps are the readers of the calls that the own app makes. Nil: there can
 	// be none.
 	Taps *Taps
-	// Logger gets a debug line for each attempt that failed. Nil discards.
+	// Logger gets a debug line for each attempt that failed, and says which
+	// instances are left out. Nil discards.
 	Logger *slog.Logger
 }
 
@@ -76,7 +77,7 @@ type Invoker struct {
 	chain          Handler
 	own            allowance // of the own app
 
-	repeated, refused atomic.Uint64
+	repeated, refused, ejections atomic.Uint64
 }
 
 // New makes an Invoker. It starts nothing.
@@ -111,11 +112,18 @@ type Counts struct {
 	// without a policy; RepeatsRefused are those that were not, because too many
 	// had been.
 	Repeats, RepeatsRefused uint64
+	// Ejections are how often an instance was left out because it failed; Out is
+	// how many are now, of those that are there.
+	Ejections uint64
+	Out       int
 }
 
 // Counts is what has happened until now.
 func (i *Invoker) Counts() Counts {
-	return Counts{Repeats: i.repeated.Load(), RepeatsRefused: i.refused.Load()}
+	return Counts{
+		Repeats: i.repeated.Load(), RepeatsRefused: i.refused.Load(),
+		Ejections: i.ejections.Load(), Out: i.upstreams.out(),
+	}
 }
 
 // Serve carries out c. It waits for an app that is known, at most as long as

@@ -26,10 +26,11 @@ type choice struct {
 
 // choose sorts out which instances a call may go to: the ready before those
 // that hold, those before the draining; this machine's first; none that was
-// tried.
-func choose(all []discovery.Endpoint, tried []string) choice {
+// tried, and none of the ready that is out, unless all are. A nil out is for
+// none.
+func choose(all []discovery.Endpoint, tried []string, out func(discovery.Endpoint) bool) choice {
 	var ready, holding, draining []discovery.Endpoint
-	sick, local := 0, false
+	sick := 0
 	for _, e := range all {
 		switch e.State {
 		case discovery.Unhealthy:
@@ -47,16 +48,15 @@ func choose(all []discovery.Endpoint, tried []string) choice {
 			draining = append(draining, e)
 		default:
 			ready = append(ready, e)
-			local = local || e.Local
 		}
 	}
 	switch {
 	case len(ready) > 0:
 		only := len(ready) == 1 && len(holding) == 0
-		if local {
-			ready = slices.DeleteFunc(ready, func(e discovery.Endpoint) bool { return !e.Local })
+		if out != nil {
+			ready = unlessAll(ready, out)
 		}
-		return choice{from: ready, only: only}
+		return choice{from: unlessAll(ready, func(e discovery.Endpoint) bool { return !e.Local }), only: only}
 	case len(holding) > 0:
 		return choice{from: holding, only: true}
 	case len(draining) > 0:
@@ -64,4 +64,13 @@ func choose(all []discovery.Endpoint, tried []string) choice {
 	default:
 		return choice{unhealthy: sick > 0 && sick == len(all)}
 	}
+}
+
+// unlessAll drops those for which drop is true, unless it is for all. It changes
+// from.
+func unlessAll(from []discovery.Endpoint, drop func(discovery.Endpoint) bool) []discovery.Endpoint {
+	if !slices.ContainsFunc(from, func(e discovery.Endpoint) bool { return !drop(e) }) {
+		return from
+	}
+	return slices.DeleteFunc(from, drop)
 }

@@ -63,7 +63,8 @@ type series struct {
 
 	body      replays // nil without a body
 	kept      kept
-	n         int // attempts, moves included
+	n         int    // attempts, moves included
+	last      string // the instance that had the call last
 	committed atomic.Bool
 	reached   atomic.Bool
 }
@@ -133,7 +134,7 @@ func (s *series) once(ctx context.Context) (answer *Answer, failed *apperr.Error
 	}
 	limited, cancel := context.WithCancelCause(ctx)
 	a := newAttempts(s.i, &tried)
-	a.asWritten = s.policy.Retries()
+	a.asWritten, a.avoid = s.policy.Retries(), s.last
 	limit := newLimit(s.policy.Timeout(), &a.progress, cancel)
 	a.tellReached = func() {
 		if s.stream {
@@ -148,6 +149,7 @@ func (s *series) once(ctx context.Context) (answer *Answer, failed *apperr.Error
 		s.run.TimedOut()
 	}
 	s.n += max(a.n, 1)
+	s.last = a.name
 	if err != nil {
 		cancel(nil)
 		if tried.Body != nil {

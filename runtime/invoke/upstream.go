@@ -15,6 +15,10 @@ import (
 // open calls begin anew, which costs nothing but balance.
 const maxUpstreams = 4096
 
+// maxOut bounds the instances that are remembered because they are left out,
+// though nobody finds them any more.
+const maxOut = 64
+
 // noteEvery is how often it is noted that an app answers, in seconds: what is
 // remembered of it counts days.
 const noteEvery = 10
@@ -43,13 +47,14 @@ func (u *upstreams) of(key discovery.Key, want identity.ID) *upstream {
 			maps.Copy(fresh, *known)
 		}
 	}
-	one := &upstream{want: want, open: map[string]*atomic.Int64{}}
+	one := &upstream{want: want, members: map[string]*member{}}
 	fresh[key] = one
 	u.known.Store(&fresh)
 	return one
 }
 
-// An upstream is an app that is called, and how busy its instances are.
+// An upstream is an app that is called, and how busy and how well its instances
+// are.
 type upstream struct {
 	want identity.ID
 	// first is what a call that has tried nothing yet may choose from, made of
@@ -59,8 +64,25 @@ type upstream struct {
 	// allowance is how many calls may be repeated.
 	allowance allowance
 
-	mu   sync.Mutex               // guards what follows
-	open map[string]*atomic.Int64 // calls open at each instance
+	mu      sync.Mutex           // guards what follows, and the replacing of first
+	found   []discovery.Endpoint // what the resolver gave last
+	members map[string]*member
+}
+
+// A member is an instance of an upstream.
+type member struct {
+	open atomic.Int64 // calls
+	// marked is true if row or until are not zero: a call that went well has
+	// something to say then.
+	marked atomic.Bool
+
+	// Guarded by the upstream's mu:
+
+	row          int       // failures, one after the other
+	since, until time.Time // it is left out; zero: it is not
+	trying       bool      // a call tries it
+	times        int       // how often in a row it was left out
+	back         time.Time // when that was over last
 }
 
 // answered reports whether it is time to say again that the app answers.
@@ -69,65 +91,97 @@ func (u *upstream) answered(at time.Time) bool {
 	return now/noteEvery != last/noteEvery && u.noted.CompareAndSwap(last, now)
 }
 
-// A ranking is what there is to choose from, with the counts of open calls. It
-// is never changed.
+// A ranking is what there is to choose from. It is never changed.
 type ranking struct {
 	of []discovery.Endpoint // what it was made of
 	choice
-	open []*atomic.Int64 // beside choice.from
+	members []*member // beside choice.from
+	due     time.Time // when an instance that is left out is to be tried; zero for none
+	trial   bool      // this is for the call that tries
 }
 
 // rank sorts out what a call may choose from. The resolver shares its answers,
 // so the work is done once for each, however many instances there are. found is
 // not empty.
 func (u *upstream) rank(found []discovery.Endpoint, tried []string) *ranking {
+	if len(tried) == 0 {
+		r := u.first.Load()
+		if r != nil && len(r.of) == len(found) && &r.of[0] == &found[0] && (r.due.IsZero() || time.Now().Before(r.due)) {
+			return r
+		}
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.found = found
 	if len(tried) > 0 {
 		return u.newRanking(found, tried)
 	}
-	if r := u.first.Load(); r != nil && len(r.of) == len(found) && &r.of[0] == &found[0] {
-		return r
-	}
+	all := choose(found, nil, nil)
+	trial := u.trial(all, found, time.Now())
 	r := u.newRanking(found, nil)
+	r.due = u.due(all)
 	u.first.Store(r)
+	if trial != nil {
+		return trial
+	}
 	return r
 }
 
 var noInstances ranking // never changed
 
+// newRanking is what is left of found without those tried. Callers hold mu.
 func (u *upstream) newRanking(found []discovery.Endpoint, tried []string) *ranking {
-	r := &ranking{of: found, choice: choose(found, tried)}
-	r.open = make([]*atomic.Int64, len(r.from))
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	r := &ranking{of: found, choice: choose(found, tried, func(e discovery.Endpoint) bool {
+		m := u.members[instanceOf(e)]
+		return m != nil && m.out()
+	})}
+	r.members = make([]*member, len(r.from))
 	u.forget(found)
 	for i := range r.from {
 		name := instanceOf(r.from[i])
-		count := u.open[name]
-		if count == nil {
-			count = new(atomic.Int64)
-			u.open[name] = count
+		m := u.members[name]
+		if m == nil {
+			m = new(member)
+			u.members[name] = m
 		}
-		r.open[i] = count
+		r.members[i] = m
 	}
 	return r
 }
 
-// forget drops the counts of instances that are not found any more once they
-// outnumber those that are. Callers hold mu.
+// due is when the first of those that are left out is to be tried; zero if none
+// is. Callers hold mu.
+func (u *upstream) due(all choice) (first time.Time) {
+	for i := range all.from {
+		m := u.members[instanceOf(all.from[i])]
+		if m != nil && m.out() && (first.IsZero() || m.until.Before(first)) {
+			first = m.until
+		}
+	}
+	return first
+}
+
+// forget drops the members that are not found any more once they outnumber
+// those that are. One that is left out may be back soon, and is remembered for a
+// while. Callers hold mu.
 func (u *upstream) forget(found []discovery.Endpoint) {
-	if len(u.open) <= 2*len(found) {
+	if len(u.members) <= 2*len(found) {
 		return
 	}
 	here := make(map[string]bool, len(found))
 	for _, e := range found {
 		here[instanceOf(e)] = true
 	}
-	maps.DeleteFunc(u.open, func(name string, count *atomic.Int64) bool { return !here[name] && count.Load() == 0 })
+	now, few := time.Now(), len(u.members) <= 2*len(found)+maxOut
+	maps.DeleteFunc(u.members, func(name string, m *member) bool {
+		remembered := few && m.out() && now.Before(m.until.Add(firstOut))
+		return !here[name] && m.open.Load() == 0 && !remembered
+	})
 }
 
 // pick chooses the less busy of two random instances and counts a call for it.
 // Whoever takes it subtracts it from open again. There must be a choice.
-func (r *ranking) pick() (to *discovery.Endpoint, open *atomic.Int64) {
+func (r *ranking) pick() (to *discovery.Endpoint, at *member) {
 	i := 0
 	if n := len(r.from); n > 1 {
 		var j int
@@ -135,10 +189,10 @@ func (r *ranking) pick() (to *discovery.Endpoint, open *atomic.Int64) {
 		if j >= i {
 			j++
 		}
-		if r.open[j].Load() < r.open[i].Load() {
+		if r.members[j].open.Load() < r.members[i].open.Load() {
 			i = j
 		}
 	}
-	r.open[i].Add(1)
-	return &r.from[i], r.open[i]
+	r.members[i].open.Add(1)
+	return &r.from[i], r.members[i]
 }
