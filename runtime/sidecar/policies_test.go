@@ -224,3 +224,64 @@ func TestATimeOutNamesItsPolicy(t *testing.T) {
 		}
 	}
 }
+
+// One of three instances never answers: it costs one time-out, and is left out
+// then. Retries go to the others.
+func TestAnInstanceThatTimesOutIsLeftOut(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	for _, path := range []string{"/none", "/none", "/"} { // the third is stuck whatever it is asked
+		s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodOptions && strings.HasPrefix(r.URL.Path, path) {
+				<-r.Context().Done()
+			}
+		}))
+		t.Cleanup(s.Close)
+		at, err := url.Parse(s.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.ParseUint(at.Port(), 10, 16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.start("", config.Sidecar{AppID: "callee", AppPort: uint16(n)}).awaitNotice("is ready")
+	}
+	for _, c := range []struct {
+		caller, retry string
+		want          int // of time-outs that callers see
+	}{{"plain", "", 1}, {"patient", "        retry: twice\n", 0}} {
+		file := filepath.Join(t.TempDir(), "resiliency.yaml")
+		put(t, file, `apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata: {name: mine}
+spec:
+  policies:
+    timeouts: {short: 1s}
+    retries:
+      twice: {duration: 1ms, maxRetries: 2}
+  targets:
+    apps:
+      callee:
+        timeout: short
+`+c.retry)
+		caller := p.start("", config.Sidecar{AppID: c.caller, ResourcesPaths: []string{file}})
+		caller.awaitNotice("sidecar is up")
+		door, late, repeated := p.door(c.caller), 0, 0
+		for range 60 {
+			status, text, head := get(t, door, "/v1.0/invoke/callee/method/x")
+			switch {
+			case status == http.StatusInternalServerError && head.Get("Pillion-Error") == "DEADLINE_EXCEEDED":
+				late++
+			case status != http.StatusOK:
+				t.Errorf("%d %s", status, text)
+			case head.Get("Pillion-Attempts") == "2":
+				repeated++
+			}
+		}
+		if late != c.want || repeated != 1-c.want {
+			t.Errorf("%s: %d time-outs, %d calls repeated", c.caller, late, repeated)
+		}
+		caller.awaitNotice("instance left out app=callee.default instance=")
+	}
+}

@@ -115,7 +115,18 @@ func (s *sidecar) readings() []telemetry.Reading {
 			Read: func() float64 { return float64(read(s.doors.Counts())) },
 		}
 	}
+	caller := func(name, help string, read func(invoke.Counts) float64) telemetry.Reading {
+		return telemetry.Reading{Name: name, Help: help, Read: func() float64 { return read(s.net.invoker.Counts()) }}
+	}
 	return []telemetry.Reading{
+		caller("repeats_total", "Attempts made again without a policy, though an app may have had the call.",
+			func(c invoke.Counts) float64 { return float64(c.Repeats) }),
+		caller("repeats_refused_total", "Attempts that were not made again, because too many had been.",
+			func(c invoke.Counts) float64 { return float64(c.RepeatsRefused) }),
+		caller("ejections_total", "How often an instance of another app was left out because it failed.",
+			func(c invoke.Counts) float64 { return float64(c.Ejections) }),
+		caller("instances_ejected", "Instances of other apps that are left out now.",
+			func(c invoke.Counts) float64 { return float64(c.Out) }),
 		engine("fast", func(c httpapi.Counts) uint64 { return c.Fast }),
 		engine("http2", func(c httpapi.Counts) uint64 { return c.HTTP2 }),
 		engine("standard", func(c httpapi.Counts) uint64 { return c.Standard }),

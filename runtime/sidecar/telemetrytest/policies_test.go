@@ -86,6 +86,49 @@ func TestPoliciesAreCounted(t *testing.T) {
 	})
 }
 
+// What is repeated without a policy is counted, and so are the instances that
+// are left out.
+func TestRepeatsAndEjectionsAreCounted(t *testing.T) {
+	t.Parallel()
+	m, port := newMachine(t), metricsPort(t)
+	m.run(config.Sidecar{AppID: "notes", AppPort: newApp(t, nil).port})
+	m.run(config.Sidecar{AppID: "notes", AppPort: newApp(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = conn.Close() // that is how it fails
+	}).port})
+	caller := m.run(config.Sidecar{AppID: "todo-api", Metrics: true, MetricsPort: port})
+	app := []string{"app_id", "todo-api"}
+	scraped(t, port).check(t, []want{
+		{0, "pillion_repeats_total", app},
+		{0, "pillion_repeats_refused_total", app},
+		{0, "pillion_ejections_total", app},
+		{0, "pillion_instances_ejected", app},
+	})
+	repeated := 0
+	for range 60 {
+		answer, text := ask(t, "GET", "http://"+caller.door+"/v1.0/invoke/notes/method/x", "")
+		if answer.StatusCode != http.StatusOK {
+			t.Fatalf("%s %s", answer.Status, text)
+		}
+		if answer.Header.Get("Pillion-Attempts") == "2" {
+			repeated++
+		}
+	}
+	if repeated != 5 {
+		t.Errorf("%d calls were repeated, want 5", repeated)
+	}
+	scraped(t, port).check(t, []want{
+		{5, "pillion_repeats_total", app},
+		{0, "pillion_repeats_refused_total", app},
+		{1, "pillion_ejections_total", app},
+		{1, "pillion_instances_ejected", app},
+	})
+}
+
 // nobody is the address of a server that hangs up on everybody.
 func nobody(t *testing.T) string {
 	t.Helper()
