@@ -40,12 +40,15 @@ type Watcher struct {
 	log  *slog.Logger
 	poke chan struct{} // somebody came or went
 	open func() (*fsnotify.Watcher, error)
+	add  func(events *fsnotify.Watcher, folder string) error
+	// silent says that events are not wanted.
+	silent bool
 	// alone and beside are how often the files are looked at without events
 	// and with them.
 	alone, beside time.Duration
 
-	mu   sync.Mutex // guards what follows
-	sets map[*set]bool
+	mu  sync.Mutex // guards what follows
+	all map[*watched]bool
 }
 
 // New makes a watcher; nothing is watched before Run. A nil log discards.
@@ -54,9 +57,17 @@ func New(log *slog.Logger) *Watcher {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Watcher{
-		log: log, poke: make(chan struct{}, 1), open: fsnotify.NewWatcher,
-		alone: pollAlone, beside: pollBeside, sets: map[*set]bool{},
+		log: log, poke: make(chan struct{}, 1), open: fsnotify.NewWatcher, add: addFolder,
+		alone: pollAlone, beside: pollBeside, all: map[*watched]bool{},
 	}
+}
+
+// NewPolling makes a watcher that only looks at the files, each time every has
+// passed, for file systems whose changes the system does not tell of.
+func NewPolling(log *slog.Logger, every time.Duration) *Watcher {
+	w := New(log)
+	w.silent, w.alone = true, every
+	return w
 }
 
 // Watch has changed called each time something in s has changed since Watch was
@@ -73,13 +84,18 @@ func (w *Watcher) Watch(s Set, changed func()) (detach func()) {
 		one.Paths = append(one.Paths, filepath.Clean(path))
 	}
 	one.last = one.look()
+	return w.attach(one)
+}
+
+func (w *Watcher) attach(t thing) (detach func()) {
+	one := &watched{thing: t}
 	w.mu.Lock()
-	w.sets[one] = true
+	w.all[one] = true
 	w.mu.Unlock()
 	w.nudge()
 	return func() {
 		w.mu.Lock()
-		delete(w.sets, one)
+		delete(w.all, one)
 		w.mu.Unlock()
 		w.nudge()
 	}
@@ -95,181 +111,25 @@ func (w *Watcher) nudge() {
 // Run watches until ctx ends, and returns nil. If the system gives no events, it
 // says so once and looks each second.
 func (w *Watcher) Run(ctx context.Context) error {
-	r := &running{w: w, poll: time.NewTimer(w.beside)}
+	r := &running{w: w, deaf: w.silent, poll: time.NewTimer(w.beside)}
 	defer r.poll.Stop()
 	r.run(ctx)
-	if r.events != nil {
-		_ = r.events.Close() // nobody listens any more
-	}
+	r.ear.close()
 	return nil
 }
 
-func (w *Watcher) all() []*set {
+func (w *Watcher) everything() []*watched {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := make([]*set, 0, len(w.sets))
-	for s := range w.sets {
-		out = append(out, s)
+	out := make([]*watched, 0, len(w.all))
+	for one := range w.all {
+		out = append(out, one)
 	}
 	return out
 }
 
-func (w *Watcher) has(s *set) bool {
+func (w *Watcher) has(one *watched) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.sets[s]
-}
-
-// running is a Watcher while it runs: the business of one goroutine.
-type running struct {
-	w      *Watcher
-	events *fsnotify.Watcher // nil before the first set, and without events
-	deaf   bool              // there are no events
-	poll   *time.Timer
-}
-
-// giveUp goes on without events.
-func (r *running) giveUp(err error) {
-	r.events, r.deaf = nil, true
-	r.poll.Reset(r.w.alone)
-	r.w.log.Warn("the system does not tell of changes to files: they are looked at each second", "err", err)
-}
-
-func (r *running) every() time.Duration {
-	if r.deaf {
-		return r.w.alone
-	}
-	return r.w.beside
-}
-
-func (r *running) run(ctx context.Context) {
-	r.follow()
-	r.look()
-	due := time.NewTimer(time.Hour)
-	due.Stop()
-	for {
-		var events chan fsnotify.Event
-		var errs chan error
-		if r.events != nil {
-			events, errs = r.events.Events, r.events.Errors
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case e := <-events:
-			r.heard(e)
-		case err := <-errs:
-			// Events were lost, or the watcher has failed: look at everything.
-			r.w.log.Debug("events of files were lost", "err", err)
-			r.look()
-		case <-r.w.poke:
-			r.follow()
-			r.look()
-		case <-r.poll.C:
-			r.poll.Reset(r.every())
-			r.look()
-			r.follow()
-		case <-due.C:
-			r.tell()
-			r.follow()
-		}
-		if at, waiting := r.next(); waiting {
-			due.Reset(time.Until(at))
-		} else {
-			due.Stop()
-		}
-	}
-}
-
-// heard notes an event for the sets it belongs to.
-func (r *running) heard(e fsnotify.Event) {
-	if e.Op == fsnotify.Chmod {
-		return // nothing was written
-	}
-	for _, s := range r.w.all() {
-		if s.concerns(filepath.Clean(e.Name)) {
-			s.touch()
-		}
-	}
-}
-
-// look notes what has changed without an event.
-func (r *running) look() {
-	for _, s := range r.w.all() {
-		if s.touched.IsZero() && s.look() != s.last {
-			s.touch()
-		}
-	}
-}
-
-// next is when the first change is to be told.
-func (r *running) next() (at time.Time, waiting bool) {
-	for _, s := range r.w.all() {
-		if one := s.due(); !one.IsZero() && (!waiting || one.Before(at)) {
-			at, waiting = one, true
-		}
-	}
-	return at, waiting
-}
-
-// tell tells what is due.
-func (r *running) tell() {
-	now := time.Now()
-	for _, s := range r.w.all() {
-		if at := s.due(); at.IsZero() || at.After(now) || !r.w.has(s) {
-			continue
-		}
-		s.first, s.touched = time.Time{}, time.Time{}
-		s.last = s.look()
-		s.changed()
-	}
-}
-
-// hears reports whether there are events, and sees to it if somebody needs them.
-func (r *running) hears(needed bool) bool {
-	if r.events != nil || r.deaf || !needed {
-		return r.events != nil
-	}
-	events, err := r.w.open()
-	if err != nil {
-		r.giveUp(err)
-		return false
-	}
-	r.events = events
-	return true
-}
-
-// follow has the system tell of the folders that now count, and of no others.
-func (r *running) follow() {
-	sets := r.w.all()
-	if !r.hears(len(sets) > 0) {
-		return
-	}
-	want := map[string]bool{}
-	for _, s := range sets {
-		for _, path := range s.Paths {
-			want[folderOf(path)] = true
-		}
-	}
-	added := false
-	for _, have := range r.events.WatchList() {
-		if !want[have] {
-			_ = r.events.Remove(have) // it has gone, or nobody asks
-		}
-		delete(want, have)
-	}
-	for folder := range want {
-		if err := r.events.Add(folder); err != nil {
-			if folderOf(folder) != folder {
-				continue // it went meanwhile; the next look finds where it was
-			}
-			_ = r.events.Close() // it is of no use any more
-			r.giveUp(err)
-			return
-		}
-		added = true
-	}
-	if added {
-		r.look() // something may have happened before it was watched
-	}
+	return w.all[one]
 }

@@ -5,7 +5,8 @@ import (
 	"hash/fnv"
 	"os"
 	"path/filepath"
-	"time"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 // maxFiles bounds the files of a folder that are looked at.
@@ -17,31 +18,31 @@ type set struct {
 	Set
 	changed func()
 
-	last           string    // how the files looked when they were told last
-	first, touched time.Time // when what is to be told began, and went on; zero for nothing
+	last string // how the files looked when they were told last
 }
 
-func (s *set) touch() {
-	s.touched = time.Now()
-	if s.first.IsZero() {
-		s.first = s.touched
+var _ thing = (*set)(nil)
+
+func (s *set) folders() (list []string, files int) {
+	for _, path := range s.Paths {
+		list = append(list, folderOf(path))
 	}
+	return list, 0
 }
 
-// due is when the change is to be told; zero for none.
-func (s *set) due() time.Time {
-	if s.touched.IsZero() {
-		return time.Time{}
-	}
-	calm, late := s.touched.Add(quiet), s.first.Add(patience)
-	if late.Before(calm) {
-		return late
-	}
-	return calm
+func (s *set) differs() bool { return s.look() != s.last }
+
+func (s *set) tell(bool) bool {
+	s.last = s.look()
+	s.changed()
+	return true
 }
 
 // concerns reports whether something at name may be a change of s.
-func (s *set) concerns(name string) bool {
+func (s *set) concerns(name string, op fsnotify.Op) bool {
+	if op == fsnotify.Chmod {
+		return false // nothing was written
+	}
 	for _, path := range s.Paths {
 		switch {
 		case name == path, isBelow(path, name):

@@ -1,0 +1,107 @@
+package filewatch
+
+import "github.com/fsnotify/fsnotify"
+
+// bufferSize is what Windows keeps for each folder until it is read; what does
+// not fit is looked for. Other systems keep one queue for all.
+const bufferSize = 16 << 10
+
+func addFolder(events *fsnotify.Watcher, folder string) error {
+	return events.AddWith(folder, fsnotify.WithBufferSize(bufferSize))
+}
+
+// hears reports whether there are events, and sees to it if somebody needs them.
+func (r *running) hears(needed bool) bool {
+	if r.ear != nil || r.deaf || !needed {
+		return r.ear != nil
+	}
+	events, err := r.w.open()
+	if err != nil {
+		r.giveUp(err)
+		return false
+	}
+	r.ear = listen(events)
+	return true
+}
+
+// follow has the system tell of the folders that now count, and of no others.
+// A folder that is new may have changed before it was watched: it is looked at.
+func (r *running) follow() {
+	all := r.w.everything()
+	if !r.hears(len(all) > 0) {
+		return
+	}
+	want := r.wanted(all)
+	for _, have := range r.ear.events.WatchList() {
+		if _, ok := want[have]; !ok {
+			_ = r.ear.events.Remove(have) // it has gone, or nobody asks
+		}
+		delete(want, have)
+	}
+	if len(want) == 0 {
+		return
+	}
+	for _, folder := range inOrder(want) {
+		err := r.w.add(r.ear.events, folder)
+		if err == nil || folderOf(folder) != folder {
+			continue // if it went meanwhile, the next look finds where it was
+		}
+		if want[folder] == nil {
+			r.giveUp(err)
+			return
+		}
+		r.leave(want[folder], err)
+		r.follow()
+		break
+	}
+	r.look()
+}
+
+// leave does without the events of a tree, since there are not enough for all of
+// it, and others need some too: it is looked at each second.
+func (r *running) leave(tree *watched, err error) {
+	tree.unheard = true
+	folders, _ := tree.folders()
+	r.w.log.Warn("the system cannot tell of changes in so many folders: they are looked at each second",
+		append([]any{"err", err, "folders", len(folders)}, advice(err)...)...)
+}
+
+// wanted are the folders that count, each with the tree it is of; nil for what
+// is watched in any case.
+func (r *running) wanted(all []*watched) map[string]*watched {
+	want := map[string]*watched{}
+	for _, one := range all {
+		_, isTree := one.thing.(*Watching)
+		folders, files := one.folders()
+		switch {
+		case !isTree:
+			for _, folder := range folders {
+				want[folder] = nil
+			}
+		case one.unheard:
+		case tooDear(len(folders), files):
+			one.unheard = true
+			r.w.log.Warn("these are many files for the system to tell of: they are looked at each second", "folders", len(folders), "files", files)
+		default:
+			for _, folder := range folders {
+				if _, ok := want[folder]; !ok {
+					want[folder] = one
+				}
+			}
+		}
+	}
+	return want
+}
+
+// inOrder has the folders that are watched in any case first.
+func inOrder(want map[string]*watched) []string {
+	first, rest := []string{}, []string{}
+	for folder, one := range want {
+		if one == nil {
+			first = append(first, folder)
+		} else {
+			rest = append(rest, folder)
+		}
+	}
+	return append(first, rest...)
+}
