@@ -20,7 +20,7 @@ var layers = [][]string{
 	{"docs", "internal/apperr", "internal/daprerr", "internal/atomicfile", "internal/filelock", "internal/lifecycle", "internal/buildtest", "internal/porttest", "internal/within", "tls/identity", "runtime/supervisor/guard"},
 	{"internal/rundir", "internal/*"},
 	{"discovery", "logs", "runtime/config", "runtime/filewatch", "tls/ca"},
-	{"runtime/resiliency", "runtime/telemetry", "runtime/apilist"},
+	{"runtime/resiliency", "runtime/telemetry", "runtime/apilist", "runtime/sources"},
 	{"tls/sentry"},
 	{"tls/mtls"},
 	{"runtime/invoke", "runtime/secrets", "runtime/state", "runtime/supervisor", "runtime/instance"},

@@ -1,0 +1,190 @@
+// Package sources watches the source files of an app: which files those are,
+// when they have changed, and whether a person changed them or the app's own
+// start or build did.
+package sources
+
+import (
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pillion-dev/pillion/runtime/filewatch"
+)
+
+// maxPaths bounds the paths that are named in Changes.
+const maxPaths = 100
+
+// Changes are what has changed since the last ones.
+type Changes struct {
+	// Paths are the files, relative to the app's folder, with slashes, sorted:
+	// the first hundred. Total is how many there are; zero if only Loop is said.
+	Paths []string
+	Total int
+	// Loop are files that changed after each of several starts in a row, most
+	// likely by the app itself. They no longer count, and are said once.
+	Loop []string
+}
+
+// Options say what is watched.
+type Options struct {
+	// Dir is the app's working folder, an absolute path.
+	Dir string
+	// Paths are files, folders and patterns such as src/**/*.go, relative to
+	// Dir. They are watched even if a .gitignore ignores them. Empty: Dir.
+	Paths []string
+	// Own are files and folders, absolute, that are never the app's sources:
+	// what pillion writes, and what it watches by itself.
+	Own []string
+	// Home is the user's home folder, which is too much to be watched unless
+	// it is named in Paths; empty for none.
+	Home string
+	// Files is the process's watcher. It must be running for changes to be seen.
+	Files *filewatch.Watcher
+	// Logger is told what a person should know; nil discards.
+	Logger *slog.Logger
+}
+
+// A Watched is what Watch watches. It is safe for concurrent use.
+type Watched struct {
+	tree    *tree
+	files   *filewatch.Watching
+	log     *slog.Logger
+	changed chan Changes // capacity 1; only tell sends
+
+	mu      sync.Mutex // guards what follows
+	last    time.Time  // when changes were heard last
+	pending news       // what is in changed, if it is still there
+	builds  builds
+	loop    loop
+	full    bool // that there are too many files has been said
+}
+
+// news are Changes with all their paths.
+type news struct{ paths, loops map[string]bool }
+
+// Watch watches the sources of an app until Close. A path that is not there, and
+// a folder with too much in it, are errors that say what to do.
+func Watch(o Options) (*Watched, error) {
+	t, err := newTree(o)
+	if err != nil {
+		return nil, err
+	}
+	w := &Watched{tree: t, log: o.Logger, changed: make(chan Changes, 1), last: time.Now()}
+	if w.log == nil {
+		w.log = slog.New(slog.DiscardHandler)
+	}
+	w.files = o.Files.WatchTree(t, w.heard)
+	if v := t.view.Load(); v.full {
+		w.Close()
+		return nil, t.tooMuch(v)
+	}
+	return w, nil
+}
+
+// Changed gets what has changed, once the writing has come to rest. Whoever
+// reads slowly gets everything since at once. It is never closed.
+func (w *Watched) Changed() <-chan Changes { return w.changed }
+
+// Close ends the watching: nothing is sent any more when it returns.
+func (w *Watched) Close() { w.files.Close() }
+
+// Build says that a build begins, which has in it all that has changed until
+// now: it is not told any more. end says that the build has ended, whether well
+// or not: what changed meanwhile is told then, except for the products.
+func (w *Watched) Build() (end func()) {
+	w.files.Look()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.builds.begin()
+	w.drop()
+	return w.built
+}
+
+func (w *Watched) built() {
+	w.files.Look()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tell(w.builds.end(w.tree.path), true)
+}
+
+// Restarted says that the app has been started, for the first time or anew.
+func (w *Watched) Restarted() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.loop.restarted(time.Now())
+}
+
+// heard is told by the watcher.
+func (w *Watched) heard(changes []filewatch.Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.full && w.tree.view.Load().full {
+		w.full = true
+		w.log.Warn("there are too many files to watch all of them: name those that count by --watch=<paths>",
+			"folders", maxFolders, "files", maxFiles)
+	}
+	names := w.tree.written(changes, w.last)
+	w.last = time.Now()
+	if w.builds.running {
+		w.builds.during(names)
+		return
+	}
+	w.builds.beside(names)
+	w.tell(names, false)
+}
+
+// tell sends what has changed, together with what nobody has read yet.
+func (w *Watched) tell(names []string, byBuild bool) {
+	names, loops := w.loop.judge(names, byBuild, time.Now())
+	if len(names) == 0 && len(loops) == 0 {
+		return
+	}
+	select {
+	case <-w.changed:
+	default: // it was read
+		w.pending = news{}
+	}
+	w.pending.add(names, loops)
+	w.changed <- w.pending.changes()
+}
+
+// drop takes back what nobody has read, but for what is said once.
+func (w *Watched) drop() {
+	select {
+	case <-w.changed:
+		w.pending.paths = nil
+		if len(w.pending.loops) > 0 {
+			w.changed <- w.pending.changes()
+		}
+	default: // it was read
+	}
+}
+
+func (n *news) add(paths, loops []string) {
+	if n.paths == nil {
+		n.paths = map[string]bool{}
+	}
+	if n.loops == nil {
+		n.loops = map[string]bool{}
+	}
+	for _, path := range paths {
+		n.paths[path] = true
+	}
+	for _, path := range loops {
+		n.loops[path] = true
+	}
+}
+
+func (n *news) changes() Changes {
+	return Changes{Paths: first(n.paths), Total: len(n.paths), Loop: first(n.loops)}
+}
+
+// first are the first of the names, sorted.
+func first(names map[string]bool) []string {
+	out := sorted(names)
+	return slices.Clip(out[:min(len(out), maxPaths)])
+}
+
+func sorted(names map[string]bool) []string { return slices.Sorted(maps.Keys(names)) }
