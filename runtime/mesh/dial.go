@@ -164,7 +164,7 @@ func (t *Transport) open(ctx context.Context, addr netip.AddrPort, last bool, to
 	conn, err := t.cfg.Dial(dialCtx, addr.String())
 	took.connect += time.Since(began)
 	if err != nil {
-		return nil, errors.New(dialling(addr.String(), err, patience))
+		return nil, &told{dialling(addr.String(), err, patience), err}
 	}
 	return conn, nil
 }
@@ -257,7 +257,7 @@ func notGreeted(ctx context.Context, err error, name peerName, want identity.ID)
 	case ctx.Err() != nil && errors.Is(context.Cause(ctx), errClosing):
 		e = name.unreachable("this sidecar is stopping", err)
 	case ctx.Err() != nil:
-		e = name.unreachable(fmt.Sprintf("%s did not answer the handshake within %v", name.addr, handshakeTime), err)
+		e = name.unreachable(fmt.Sprintf("%s did not answer the handshake within %v", name.addr, handshakeTime), context.Cause(ctx))
 	case errors.As(err, &v), errors.As(err, &a):
 		e = &apperr.Error{Reason: apperr.ProtocolError, What: name.app + " could not be spoken with", Cause: name.ending(err), Err: err}
 	default:

@@ -142,6 +142,15 @@ func dialling(addr string, err error, patience time.Duration) string {
 	return addr + ": " + plain(err)
 }
 
+// told is an error in words for a person.
+type told struct {
+	words string
+	err   error
+}
+
+func (t *told) Error() string { return t.words }
+func (t *told) Unwrap() error { return t.err }
+
 func isTimeout(err error) bool {
 	var timeout net.Error
 	return errors.As(err, &timeout) && timeout.Timeout()

@@ -3,6 +3,7 @@ package mesh_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -232,6 +233,9 @@ func TestAHandshakeThatNeverEndsIsBounded(t *testing.T) {
 		began := time.Now()
 		_, err := tr.Send(t.Context(), endpoint(newPipeNet().Addr(), "x"), w.callee.ID(), get())
 		wants(t, apperr.From(err), apperr.PeerUnreachable, apperr.ReachedNo, "did not answer the handshake within 5s")
+		if !errors.Is(err, context.DeadlineExceeded) { // which tells a frozen peer from one that is not there
+			t.Errorf("%v is no time-out", err)
+		}
 		if took := time.Since(began); took > 6*time.Second {
 			t.Errorf("took %v", took)
 		}
