@@ -60,12 +60,18 @@ func (f *fleet) begin() *instance {
 }
 
 // callers are the doors of so many sidecars that call.
-func (f *fleet) callers(n int, flags ...string) (doors []string) {
+func (f *fleet) callers(n int) (doors []string) {
 	f.t.Helper()
-	for i := range n {
-		doors = append(doors, f.w.Run(fmt.Sprint("web", i), slices.Concat([]string{"--hold", "1m"}, flags)...).HTTP)
+	for range n {
+		doors = append(doors, f.caller().HTTP)
 	}
 	return doors
+}
+
+// caller is a sidecar that calls.
+func (f *fleet) caller(flags ...string) *pilliontest.Sidecar {
+	f.t.Helper()
+	return f.w.Run("web", slices.Concat([]string{"--hold", "1m"}, flags)...)
 }
 
 func (i *instance) ready() {

@@ -29,7 +29,7 @@ func TestOnlyWhatWasWithTheDeadFails(t *testing.T) {
 				f := newFleet(t, n)
 				l := newLoad(t, f.callers(1)...)
 				stop := l.keep("/a", workers)
-				f.killAtRandom(l, b)
+				f.killAtRandom(l, b, 1)
 				stop()
 				l.check(f.record(), f.deaths)
 			})
@@ -37,12 +37,34 @@ func TestOnlyWhatWasWithTheDeadFails(t *testing.T) {
 	}
 }
 
+// The same with an Idempotency-Key for each call and apps that know a call by
+// it: nothing fails at all, and nothing is done twice.
+func TestNothingFailsThatHasAKey(t *testing.T) {
+	t.Parallel()
+	for name, b := range blows {
+		for _, n := range []int{3, 1} {
+			t.Run(fmt.Sprintf("%s, one of %d", name, n), func(t *testing.T) {
+				t.Parallel()
+				f := newFleet(t, n)
+				l := newLoad(t, f.callers(1)...)
+				l.keys = true
+				stop := l.keep("/a", workers)
+				f.killAtRandom(l, b, 12*workers) // a twelfth is repeated, a fifth may be
+				stop()
+				if failed, _ := l.check(f.record(), f.deaths); failed > 0 {
+					t.Errorf("%d calls failed, the first: %v", failed, l.failed[0])
+				}
+			})
+		}
+	}
+}
+
 // killAtRandom kills instances at random points of a load, each after the last
-// one has been replaced.
-func (f *fleet) killAtRandom(l *load, b blow) {
+// one has been replaced and at least so many calls have been answered.
+func (f *fleet) killAtRandom(l *load, b blow, least int) {
 	f.t.Helper()
-	for range times(20, 1000) {
-		l.await(1 + rand.IntN(3*workers))
+	for range times(15, 1000) {
+		l.await(least + rand.IntN(3*workers))
 		time.Sleep(rand.N(time.Millisecond)) // an answer has just come: any point but that
 		i := rand.IntN(len(f.instances))
 		f.kill(f.instances[i], b)
