@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 )
@@ -39,10 +40,10 @@ func Take() (*Port, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keep a port for a test: %w", err)
 	}
-	return &Port{number: number, release: release}, nil
+	return &Port{number: number, release: sync.OnceFunc(release)}, nil
 }
 
-// Release gives the port back to the system. It may be called once.
+// Release gives the port back to the system. Again, it does nothing.
 func (p *Port) Release() { p.release() }
 
 // Number is the port.
