@@ -145,27 +145,6 @@ func withDefaults(cfg Config) Config {
 	return cfg
 }
 
-// Serve hands c to the app and returns its answer as soon as its head is
-// there. It waits while the app cannot take the call, within the limits; an
-// app that is not the caller's only choice is not waited for.
-func (a *App) Serve(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
-	h := &handover{app: a, call: c, token: a.cfg.Token, began: time.Now()}
-	through, err := a.gate.begin()
-	if err != nil {
-		closeBody(c)
-		return nil, a.explain(ctx, h, err)
-	}
-	a.open.Add(1)
-	ans, err := a.carry(ctx, h, through)
-	a.gate.answered()
-	if err != nil {
-		a.open.Add(-1)
-		a.crew.closeBody(c)
-		return nil, a.explain(ctx, h, err)
-	}
-	return ans, nil
-}
-
 // carry takes the call through hold and concurrency to the app; with through
 // it has passed the hold. A refused connection proves that the app saw nothing,
 // so the call goes back to its place in the queue.
@@ -270,12 +249,30 @@ func (a *App) Exited(status string) {
 	a.events.wake()
 }
 
+// Failed says that the app's process has ended, and is not started again before
+// somebody has done something: calls are answered with that at once. Otherwise
+// it is Exited.
+func (a *App) Failed(status string) {
+	a.well.Store(false)
+	a.gate.set(failed, a.errFailed(status))
+	a.events.wake()
+}
+
 // Restarting says that the app will be started anew: calls wait for it, and
-// nothing is dialled until Started.
+// nothing is dialled until Started. Calls that the app has stay with it.
 func (a *App) Restarting() {
 	a.well.Store(false)
 	a.gate.set(restarting, nil)
 	a.events.wake()
+}
+
+// Quiet waits after Restarting until no call that the app has waits for its
+// answer's head, or returns ctx's cause. Answers that have begun have a moment to
+// end; those that stream and upgrades are not waited for.
+func (a *App) Quiet(ctx context.Context) error {
+	err := a.gate.quiet(ctx)
+	a.linger(ctx)
+	return err
 }
 
 // Started says that a new process of the app runs.
@@ -286,10 +283,42 @@ func (a *App) Started() {
 
 // Drain says that the app will be stopped. Calls that wait for it to become
 // ready are refused at once; others are served. It returns when no call waits
-// for its answer's head, or with ctx's cause; answers that stream and upgrades
-// do not delay it. From then on calls are refused, so that the app may be
-// signalled.
-func (a *App) Drain(ctx context.Context) error { return a.gate.drain(ctx) }
+// for its answer's head, or with ctx's cause; answers that have begun have a
+// moment to end, and those that stream and upgrades do not delay it. From then
+// on calls are refused, so that the app may be signalled.
+func (a *App) Drain(ctx context.Context) error {
+	err := a.gate.drain(ctx)
+	a.linger(ctx)
+	return err
+}
+
+const (
+	// lingerFor is how long an answer that has begun may take to end before the
+	// app is signalled: most do at once, and who streams does not.
+	lingerFor  = 300 * time.Millisecond
+	lingerLook = 2 * time.Millisecond
+)
+
+// linger waits a moment for the answers that have begun.
+func (a *App) linger(ctx context.Context) {
+	if a.streaming() <= 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lingerFor)
+	defer cancel()
+	look := time.NewTicker(lingerLook)
+	defer look.Stop()
+	for a.streaming() > 0 {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// streaming is how many calls have the head of their answer and not its end.
+func (a *App) streaming() int { return int(a.open.Load()) - a.gate.unanswered() }
 
 func (a *App) stateChanged(s discovery.State) {
 	a.events.add(StateChanged{State: s})

@@ -61,11 +61,15 @@ func (a *App) reason(ctx context.Context, h *handover, err error) *apperr.Error 
 	case isRefused(err):
 		return &apperr.Error{Reason: apperr.Refused, Hop: apperr.HopApp, What: a.cfg.Name + " refused the call", Cause: "its HTTP/2 did not process the stream"}
 	default:
-		return &apperr.Error{
+		e := &apperr.Error{
 			Reason: apperr.AppGone,
 			What:   a.cfg.Name + " closed the connection before it answered",
 			Cause:  plainCause(err),
 		}
+		if p, _ := a.gate.now(); p == restarting {
+			e.Cause += ": it is being started anew"
+		}
+		return e
 	}
 }
 
@@ -264,6 +268,16 @@ func (a *App) errExited(status string) *apperr.Error {
 	return &apperr.Error{
 		Reason: apperr.Refused, Hop: apperr.HopApp, Reached: apperr.ReachedNo,
 		What: what, Dapr: "connection refused: " + what, Cause: status,
+		Hint: "see its last lines with pillion logs " + a.cfg.Name,
+	}
+}
+
+// errFailed says that the app's process has ended, and waits for somebody.
+func (a *App) errFailed(status string) *apperr.Error {
+	what := a.cfg.Name + " has ended, and waits for a change of its files"
+	return &apperr.Error{
+		Reason: apperr.AppUnhealthy, Reached: apperr.ReachedNo,
+		What: what, Dapr: "app is not in a healthy state: " + what, Cause: status,
 		Hint: "see its last lines with pillion logs " + a.cfg.Name,
 	}
 }

@@ -24,7 +24,8 @@ const (
 	client                  // it has no port
 	undecided               // it has several
 	mistaken                // it listens, but not where we were told
-	exited                  // its process has ended
+	exited                  // its process has ended, and its instance leaves
+	failed                  // its process has ended, and a person must do something
 	unwell                  // its port is open, and it does not say that it is well
 )
 
@@ -33,7 +34,7 @@ const (
 var states = [...]discovery.State{
 	starting: discovery.Starting, ready: discovery.Ready, closed: discovery.Restarting,
 	restarting: discovery.Restarting, client: discovery.Ready, undecided: discovery.Starting,
-	mistaken: discovery.Starting, exited: discovery.Draining, unwell: discovery.Unhealthy,
+	mistaken: discovery.Starting, exited: discovery.Draining, failed: discovery.Unhealthy, unwell: discovery.Unhealthy,
 }
 
 // errHoldOver says that a call waited as long as it may.
@@ -62,6 +63,7 @@ type gate struct {
 	draining bool
 	refusing bool
 	drained  chan struct{}
+	calm     chan struct{} // closed once the app has no call to answer; nil if nobody waits for that
 	told     discovery.State
 }
 
@@ -104,11 +106,39 @@ func (g *gate) answered() {
 	g.settle()
 }
 
-// settle ends the drain once no call waits for its answer's head.
+// settle ends the drain once no call waits for its answer's head, and a wait for
+// quiet once the app has none of those that do. The lock is held.
 func (g *gate) settle() {
+	if g.calm != nil && g.isCalm() {
+		close(g.calm)
+		g.calm = nil
+	}
 	if g.draining && !g.refusing && g.heads == 0 {
 		g.refusing = true
 		close(g.drained)
+	}
+}
+
+// isCalm reports whether every call without an answer waits here. The lock is
+// held.
+func (g *gate) isCalm() bool { return g.heads == len(g.queue) }
+
+// quiet waits until the app has no call whose answer's head is not there, or for
+// ctx. One caller at a time.
+func (g *gate) quiet(ctx context.Context) error {
+	g.mu.Lock()
+	if g.isCalm() {
+		g.mu.Unlock()
+		return nil
+	}
+	calm := make(chan struct{})
+	g.calm = calm
+	g.mu.Unlock()
+	select {
+	case <-calm:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -130,6 +160,7 @@ func (g *gate) enter(ctx context.Context, t *ticket) error {
 	}
 	g.insert(t)
 	g.grant()
+	g.settle()
 	g.mu.Unlock()
 	ring(g.asked)
 
@@ -323,6 +354,13 @@ func (g *gate) stateLocked() discovery.State {
 		return discovery.Draining
 	}
 	return states[g.phase]
+}
+
+// unanswered is how many calls have no head of an answer.
+func (g *gate) unanswered() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.heads
 }
 
 // now is the phase and since when the app's process runs.

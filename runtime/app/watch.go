@@ -125,7 +125,7 @@ func (w *watch) look(ctx context.Context) time.Duration {
 		// A call that finds the port closed rings. Between calls nobody needs
 		// to know, and an app's log shows every connection.
 		return w.rest()
-	case exited, restarting:
+	case exited, failed, restarting:
 		return 0
 	case starting, closed, client, undecided, mistaken:
 	}
@@ -238,7 +238,7 @@ func (w *watch) isOurs() bool {
 func (w *watch) becomeReady(at *spot) bool {
 	a := w.app
 	p, since := a.gate.now()
-	if p == exited || p == restarting || !since.Equal(w.since) || a.place.spot() != at {
+	if p == exited || p == failed || p == restarting || !since.Equal(w.since) || a.place.spot() != at {
 		return false
 	}
 	a.pool.forget()

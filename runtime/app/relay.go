@@ -1,0 +1,68 @@
+package app
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/pillion-dev/pillion/runtime/invoke"
+)
+
+// A Relay hands calls to one App at a time: to the one it was made with, and
+// to another from Switch on. Calls that the first one has stay there. It is an
+// invoke.Handler, safe for concurrent use.
+type Relay struct{ now atomic.Pointer[App] }
+
+var _ invoke.Handler = (*Relay)(nil)
+
+// NewRelay makes a relay to a.
+func NewRelay(a *App) *Relay {
+	r := new(Relay)
+	r.now.Store(a)
+	return r
+}
+
+// Current is the App that gets the calls now.
+func (r *Relay) Current() *App { return r.now.Load() }
+
+// Switch gives all later calls to a. The App before may be drained then: it
+// gets no call any more that it would have to refuse.
+func (r *Relay) Switch(a *App) { r.now.Store(a) }
+
+// Serve is App.Serve of the one that gets the calls now.
+func (r *Relay) Serve(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
+	for {
+		a := r.now.Load()
+		through, err := a.gate.begin()
+		if err != nil && r.now.Load() != a {
+			continue // it was drained a moment ago, because another has taken over
+		}
+		return a.serve(ctx, c, through, err)
+	}
+}
+
+// Serve hands c to the app and returns its answer as soon as its head is
+// there. It waits while the app cannot take the call, within the limits; an
+// app that is not the caller's only choice is not waited for.
+func (a *App) Serve(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
+	through, err := a.gate.begin()
+	return a.serve(ctx, c, through, err)
+}
+
+// serve is Serve behind the gate's begin.
+func (a *App) serve(ctx context.Context, c *invoke.Call, through bool, refused error) (*invoke.Answer, error) {
+	h := &handover{app: a, call: c, token: a.cfg.Token, began: time.Now()}
+	if refused != nil {
+		closeBody(c)
+		return nil, a.explain(ctx, h, refused)
+	}
+	a.open.Add(1)
+	ans, err := a.carry(ctx, h, through)
+	a.gate.answered()
+	if err != nil {
+		a.open.Add(-1)
+		a.crew.closeBody(c)
+		return nil, a.explain(ctx, h, err)
+	}
+	return ans, nil
+}

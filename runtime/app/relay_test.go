@@ -1,0 +1,165 @@
+package app_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pillion-dev/pillion/internal/porttest"
+	"github.com/pillion-dev/pillion/internal/within"
+	"github.com/pillion-dev/pillion/runtime/app"
+)
+
+// named is an app that answers with its name, once let is closed.
+func named(t *testing.T, name string, let <-chan struct{}, got chan<- string) *app.App {
+	t.Helper()
+	port := porttest.Reserve(t)
+	serveOn(t, port.Listen(t), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- name
+		<-let
+		_, _ = io.WriteString(w, name)
+	}))
+	a, _ := runApp(t, app.Config{Port: port.Number(), Name: name})
+	return a
+}
+
+// The calls that the first app has are answered by it; all later ones are the
+// second one's; none is lost, however the switch falls among them.
+func TestASwitchLosesNoCall(t *testing.T) {
+	t.Parallel()
+	let, free := make(chan struct{}), make(chan struct{})
+	close(free)
+	got := make(chan string, 10_000)
+	first, second := named(t, "first", let, got), named(t, "second", free, got)
+	relay := app.NewRelay(first)
+	answers := make(chan string, 10_000)
+	call := func() {
+		ans, err := relay.Serve(within.Context(t), get("/"))
+		if err != nil {
+			answers <- err.Error()
+			return
+		}
+		b, _ := io.ReadAll(ans.Body)
+		_ = ans.Body.Close()
+		answers <- string(b)
+	}
+	go call()
+	within.Receive(t, got) // the first app has one
+	var ended atomic.Bool
+	busy := make(chan int)
+	go func() {
+		n := 0
+		for ; !ended.Load(); n++ {
+			call()
+		}
+		busy <- n
+	}()
+	within.Receive(t, got) // and a second one, that has its caller wait
+	relay.Switch(second)
+	drained := make(chan error, 1)
+	go func() { drained <- first.Drain(within.Context(t)) }()
+	close(let)
+	if err := within.Receive(t, drained); err != nil {
+		t.Errorf("Drain = %v", err)
+	}
+	for within.Receive(t, got) != "second" {
+	}
+	ended.Store(true)
+	calls := within.Receive(t, busy) + 1
+	count := map[string]int{}
+	for range calls {
+		count[within.Receive(t, answers)]++
+	}
+	if count["first"] != 2 || count["first"]+count["second"] != calls {
+		t.Errorf("answers: %v of %d", count, calls)
+	}
+}
+
+// Before an app is stopped to be started anew, it may answer what it has; what
+// comes meanwhile waits.
+func TestQuietWaitsForTheCallsThatTheAppHas(t *testing.T) {
+	t.Parallel()
+	let, got := make(chan struct{}), make(chan string, 10)
+	a := named(t, "a", let, got)
+	answered := make(chan error, 2)
+	call := func() {
+		ans, err := a.Serve(within.Context(t), get("/"))
+		if err == nil {
+			_ = ans.Body.Close()
+		}
+		answered <- err
+	}
+	go call()
+	within.Receive(t, got)
+	a.Restarting()
+	go call()
+	within.Until(t, "the call to wait", func() bool { return a.Waiting() == 1 })
+
+	short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := a.Quiet(short); err == nil {
+		t.Error("Quiet = nil while the app has a call")
+	}
+	quiet := make(chan error, 1)
+	go func() { quiet <- a.Quiet(within.Context(t)) }()
+	close(let)
+	if err := within.Receive(t, quiet); err != nil {
+		t.Errorf("Quiet = %v", err)
+	}
+	if err := within.Receive(t, answered); err != nil || a.Waiting() != 1 {
+		t.Errorf("the call that the app had = %v, %d wait", err, a.Waiting())
+	}
+	a.Started()
+	if err := within.Receive(t, answered); err != nil {
+		t.Errorf("the call that waited = %v", err)
+	}
+}
+
+// Servers write the head of an answer before its body: whoever is told to end
+// between the two would cut it off.
+func TestAnAnswerThatHasBegunMayEnd(t *testing.T) {
+	t.Parallel()
+	for name, wait := range map[string]func(*app.App, context.Context) error{
+		"before a restart": func(a *app.App, ctx context.Context) error {
+			a.Restarting()
+			return a.Quiet(ctx)
+		},
+		"before the end": (*app.App).Drain,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			port, let := porttest.Reserve(t), make(chan struct{})
+			serveOn(t, port.Listen(t), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Length", "4")
+				_ = http.NewResponseController(w).Flush()
+				<-let
+				_, _ = io.WriteString(w, "body")
+			}))
+			a, _ := runApp(t, app.Config{Port: port.Number()})
+			ans, err := a.Serve(within.Context(t), get("/"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			read := make(chan string, 1)
+			go func() {
+				b, _ := io.ReadAll(ans.Body)
+				_ = ans.Body.Close()
+				read <- string(b)
+			}()
+			began := time.Now()
+			time.AfterFunc(10*time.Millisecond, func() { close(let) })
+			if err := wait(a, within.Context(t)); err != nil {
+				t.Error(err)
+			}
+			if a.Inflight() > 0 && time.Since(began) < 250*time.Millisecond { // on a machine that is very slow its moment is over
+				t.Error("it was not waited for")
+			}
+			if got := within.Receive(t, read); got != "body" {
+				t.Errorf("the answer is %q", got)
+			}
+		})
+	}
+}
