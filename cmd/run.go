@@ -358,6 +358,12 @@ func (t *theatre) say(n sidecar.Notice) {
 	}
 	facts := append([]string{ui.Printable(n.Text)}, n.Facts...)
 	t.printer.SayMore(mark, append(facts, n.Aside), n.More)
+	if n.Cause != "" {
+		t.printer.Cause(n.Cause)
+	}
+	if len(n.Lines) > 0 {
+		t.printer.Quote(n.Lines)
+	}
 	if n.Hint != "" {
 		t.printer.Hint(n.Hint)
 	}

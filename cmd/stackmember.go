@@ -63,6 +63,9 @@ func (m *member) say(n sidecar.Notice) {
 		m.stage.mu.Unlock()
 	}
 	m.speaker.Say(inFile(ui.Shorter(n.String(), m.cfg.AppID)))
+	for _, line := range n.Lines {
+		m.speaker.Say("| " + ui.Printable(line))
+	}
 	if n.Kind == sidecar.Good {
 		m.stage.saySettled()
 	}

@@ -183,6 +183,29 @@ func (p *Printer) Hint(text string, run ...string) {
 	p.Print(prefix + "hint: " + p.Text(Printable(text)) + "\n")
 }
 
+// Cause writes the row of a cause alone, as Hint does.
+func (p *Printer) Cause(text string) {
+	if p.TTY {
+		p.Print(p.terminalRow("cause", p.Text(Printable(text)), ""))
+		return
+	}
+	p.Print(prefix + "cause: " + p.Text(Printable(text)) + "\n")
+}
+
+// Quote writes lines that are somebody else's, each behind a bar.
+func (p *Printer) Quote(lines []string) {
+	var out strings.Builder
+	for _, line := range lines {
+		line = p.Text(Printable(line))
+		if p.TTY {
+			out.WriteString(strings.Repeat(" ", p.hang(len(prefix))) + p.Muted.Render(p.Text("│")) + " " + line + "\n")
+		} else {
+			out.WriteString(prefix + "| " + line + "\n")
+		}
+	}
+	p.Print(out.String())
+}
+
 // block is an error or a warning with its rows.
 func (t *Theme) block(word string, tone Tone, e *apperr.Error) string {
 	if !t.TTY {
