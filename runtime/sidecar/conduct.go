@@ -22,39 +22,72 @@ type outcome struct {
 }
 
 // conduct waits for the app's end or for somebody who wants it, and then stops
-// what is left. ask ends when the person asks; parts ends when another part of
+// what is left; meanwhile it has the app's process replaced as often as there is
+// a reason to. ask ends when the person asks; parts ends when another part of
 // the sidecar has failed.
 func (s *sidecar) conduct(ask, parts context.Context) error {
 	s.announceStart()
+	retiring, cut := context.WithCancel(context.WithoutCancel(parts))
+	defer cut()
+	s.cutRetired = cut
+	s.succeeded = func(r *room) {
+		go func() { // halt waits for it
+			defer func() { <-s.retiring }()
+			s.retireRoom(retiring, r)
+		}()
+	}
+	signalled, now, err := s.attend(ask, parts)
+	close(s.noRenewal)
+	switch {
+	case err != nil:
+		s.leave(context.WithoutCancel(parts))
+		return err
+	case s.cfg.Profile.AsDaprd:
+		return s.retire(context.WithoutCancel(parts), signalled, now)
+	default:
+		return s.halt(context.WithoutCancel(parts), now)
+	}
+}
+
+// attend returns when the sidecar is to stop: by a signal or not, at once or
+// not. It returns an error if the app cannot even be built.
+func (s *sidecar) attend(ask, parts context.Context) (signalled, now bool, err error) {
 	early := time.NewTimer(startNotice)
 	defer early.Stop()
-	now, signalled := false, false
-	for waiting := true; waiting; {
+	c := newConductor(s)
+	defer c.close()
+	if len(s.cfg.Command) > 0 && s.process() == nil {
+		c.begin(parts, renewal{}) // what is built first
+	}
+	for {
 		select {
 		case <-early.C:
 			s.sayStarting()
-			continue
-		case <-s.ended():
+		case <-c.ended():
+			if !c.comesBack() {
+				return false, false, nil
+			}
+		case changes := <-s.sources.changes():
+			s.sayOwnWriting(changes.Loop)
+			if len(changes.Paths) > 0 {
+				c.begin(parts, renewal{changes: changes})
+			}
+		case r := <-s.renewals:
+			c.begin(parts, r)
+		case <-c.rested:
+			c.begin(parts, renewal{crashed: true})
+		case err := <-c.done:
+			if err := c.finished(parts, err); err != nil {
+				return false, false, err
+			}
 		case <-ask.Done():
-			signalled = true
+			return true, false, nil
 		case now = <-s.requests:
+			return false, now, nil
 		case <-parts.Done(): // the part's error is the one reported
+			return false, false, nil
 		}
-		waiting = false
 	}
-	if s.cfg.Profile.AsDaprd {
-		return s.retire(context.WithoutCancel(parts), signalled, now)
-	}
-	return s.halt(context.WithoutCancel(parts), now)
-}
-
-// ended is closed when the app's first process has ended; nil, so never, if
-// there is none.
-func (s *sidecar) ended() <-chan struct{} {
-	if s.process == nil {
-		return nil
-	}
-	return s.process.Ended()
 }
 
 // leave takes the instance out of everybody's choice: nobody picks it any more,
@@ -81,8 +114,10 @@ func (s *sidecar) halt(ctx context.Context, now bool) error {
 		defer close(hurried)
 		s.awaitHurry(ctx, cancel, now)
 	}()
+	defer context.AfterFunc(ctx, s.cutRetired)()
 	s.halted = time.Now()
-	crashed := s.crashed()
+	p := s.process()
+	crashed := s.crashed(p)
 	s.outcome.crashed = crashed
 	if !crashed {
 		s.presses.Add(1) // whoever asked first: the next Ctrl-C is the second, as we say
@@ -91,53 +126,59 @@ func (s *sidecar) halt(ctx context.Context, now bool) error {
 	s.leave(context.WithoutCancel(ctx))
 	if !crashed {
 		s.ending.phase(instance.Draining)
-		s.drain(ctx)
+		s.drain(ctx, p)
 	}
 	s.ending.phase(instance.Signalled)
-	if s.process != nil {
-		s.awaitEnd(ctx)
+	if p != nil {
+		s.awaitEnd(ctx, p)
 	}
-	return s.farewell()
+	s.retiring <- struct{}{} // free once what was replaced has ended, within its own period
+	return s.farewell(p)
 }
 
 // crashed reports whether the app's process has ended by itself, and has the
 // app's room tell its callers.
-func (s *sidecar) crashed() bool {
-	if s.process == nil {
+func (s *sidecar) crashed(p *process) bool {
+	if p == nil || p.asked.Load() {
 		return false
 	}
-	exit, ended := s.process.Exit()
+	exit, ended := p.Exit()
 	if ended {
-		s.app.Exited(exit.String())
+		s.app().Exited(exit.String())
 	}
 	return ended
 }
 
 // drain lets the calls that wait for an answer have it, and then asks the app
 // to end.
-func (s *sidecar) drain(ctx context.Context) {
+func (s *sidecar) drain(ctx context.Context, p *process) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Grace/2)
 	defer cancel()
-	if err := s.app.Drain(ctx); err != nil {
+	if err := s.app().Drain(ctx); err != nil {
 		s.log.Debug("not drained", "err", err)
 	}
-	if s.process == nil {
-		return
+	if p != nil {
+		s.terminate(p)
 	}
-	if err := s.process.Terminate(); err != nil {
+}
+
+// terminate asks p to end.
+func (s *sidecar) terminate(p *process) {
+	p.asked.Store(true)
+	if err := p.Terminate(); err != nil {
 		s.log.Debug("not signalled", "err", err)
 	}
 }
 
 // awaitEnd waits for the last of the app's processes, and kills what is left
 // when ctx ends.
-func (s *sidecar) awaitEnd(ctx context.Context) {
+func (s *sidecar) awaitEnd(ctx context.Context, p *process) {
 	select {
-	case <-s.process.Done():
+	case <-p.Done():
 	case <-ctx.Done():
 		s.ending.phase(instance.Killing)
-		_ = s.process.Kill() // Wait has its error
-		<-s.process.Done()
+		_ = p.Kill() // Wait has its error
+		<-p.Done()
 	}
 }
 
@@ -156,24 +197,26 @@ func (s *sidecar) awaitHurry(ctx context.Context, cut func(), now bool) {
 }
 
 // farewell notes how it ended and says so.
-func (s *sidecar) farewell() error {
+func (s *sidecar) farewell(p *process) error {
 	ran := time.Since(s.began)
 	n := Notice{Text: s.cfg.AppID + " ended", Facts: []string{"ran " + human.Took(ran)}}
-	if s.process != nil {
-		exit, err := s.process.Wait()
+	if p != nil {
+		exit, err := p.Wait()
 		if err != nil {
 			s.say(Notice{Kind: Warning, Text: err.Error()})
 		}
 		s.outcome.exit, s.outcome.status, s.outcome.killed = exit.Code, exit.String(), exit.Killed
-		s.app.Exited(exit.String())
+		s.app().Exited(exit.String())
 		if exit.Code != 0 && (s.outcome.crashed || exit.Signal == 0) {
 			n.Kind = Failed
 		}
 		n.Facts = append([]string{exit.String()}, n.Facts...)
-		s.sayLeftovers(exit)
+		s.sayLeftovers(exit, s.halted)
 	} else {
 		s.outcome.status = "stopped"
-		n.Text = s.cfg.AppID + "'s sidecar ended"
+		if len(s.cfg.Command) == 0 {
+			n.Text = s.cfg.AppID + "'s sidecar ended"
+		}
 	}
 	s.say(n)
 	if s.env.Watch.Ended != nil {
@@ -189,11 +232,13 @@ func (s *sidecar) farewell() error {
 	return nil
 }
 
-func (s *sidecar) sayLeftovers(exit supervisor.Exit) {
+// sayLeftovers names the processes that had to be ended, since when it was begun
+// to stop them.
+func (s *sidecar) sayLeftovers(exit supervisor.Exit, since time.Time) {
 	if len(exit.Killed) > 0 {
 		s.say(Notice{
 			Kind: Warning, Text: "killed what did not end by itself: " + strings.Join(procNames(exit.Killed), ", "),
-			Cause: "still there " + human.Took(time.Since(s.halted)) + " after the stopping began",
+			Cause: "still there " + human.Took(time.Since(since)) + " after the stopping began",
 		})
 		return
 	}
@@ -204,7 +249,7 @@ func (s *sidecar) sayLeftovers(exit supervisor.Exit) {
 
 func (s *sidecar) sayStopping() {
 	n := Notice{Text: "stopping " + s.cfg.AppID}
-	if calls := s.app.Inflight(); calls > 0 {
+	if calls := s.app().Inflight(); calls > 0 {
 		n.Facts = append(n.Facts, human.Count(calls, "call")+" in flight")
 	}
 	if s.env.Terminal != nil {

@@ -35,14 +35,14 @@ func (e *ending) get() instance.Ending {
 // Status implements instance.Control.
 func (s *sidecar) Status() instance.Status {
 	now := s.ending.get()
-	if now.Phase == instance.Signalled && s.process != nil {
-		if tree, err := s.process.Tree(); err == nil {
+	if p := s.process(); now.Phase == instance.Signalled && p != nil {
+		if tree, err := p.Tree(); err == nil {
 			now.Waiting = procNames(tree)
 		}
 	}
 	counts := s.doors.Counts()
 	return instance.Status{
-		Entry: s.registration.Entry(), Calls: s.app.Inflight(), Ending: now,
+		Entry: s.registration.Entry(), Calls: s.app().Inflight(), Ending: now,
 		Requests: instance.Requests{
 			Fast: counts.Fast, HTTP2: counts.HTTP2, Standard: counts.Standard, Refused: counts.Refused,
 		},
@@ -80,7 +80,7 @@ func (s *sidecar) notReady() []string {
 		}
 		return []string{"runtime"}
 	}
-	if s.app.State() == discovery.Ready || s.cfg.AppPort == 0 {
+	if s.app().State() == discovery.Ready || s.cfg.AppPort == 0 {
 		return nil
 	}
 	return []string{"app"}

@@ -277,7 +277,7 @@ func (s *sidecar) askConfiguration(ctx context.Context) {
 func (s *sidecar) appEntities(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, appConfigWait)
 	defer cancel()
-	answer, err := s.app.Serve(ctx, &invoke.Call{
+	answer, err := s.relay.Serve(ctx, &invoke.Call{
 		Verb: http.MethodGet, Path: "/dapr/config", Major: 1, Caller: s.workload.ID(), Attempt: 1, Only: true,
 		Fields: invoke.Fields{
 			{Name: "Content-Type", Value: "application/json"}, {Name: "dapr-app-id", Value: s.cfg.AppID},

@@ -13,8 +13,13 @@ import (
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 )
 
-// heard gets what the app's room observes, in order.
-func (s *sidecar) heard(event app.Event) {
+// heard gets what a room's app observes, in order. Of one that has no calls, or
+// has them no more, only who waits for it hears.
+func (s *sidecar) heard(r *room, event app.Event) {
+	r.ring()
+	if s.current.Load() != r {
+		return
+	}
 	if _, state := event.(app.StateChanged); !state && s.stopped.Load() {
 		return // of an app that is about to end nobody needs to know where it listens
 	}
@@ -90,7 +95,7 @@ func (s *sidecar) sayReady() {
 		return // said in the order in which daprd does
 	}
 	var facts []string
-	if p := s.app.Port(); p != 0 {
+	if p := s.app().Port(); p != 0 {
 		facts = append(facts, "app "+port(p))
 	}
 	s.say(Notice{Kind: Good, Up: true, Text: s.cfg.AppID + " is ready", Facts: append(facts, s.doorFacts()...), More: s.whoFacts()})
@@ -126,7 +131,7 @@ func (s *sidecar) announceStart() {
 // sayStarting breaks the silence of an app that takes its time, such as one
 // that compiles first.
 func (s *sidecar) sayStarting() {
-	if s.ready.Load() || s.puzzled.Load() || len(s.cfg.Command) == 0 {
+	if s.ready.Load() || s.puzzled.Load() || s.process() == nil {
 		return
 	}
 	s.say(Notice{
@@ -134,38 +139,6 @@ func (s *sidecar) sayStarting() {
 		Facts: []string{"waiting for it to listen"},
 		More:  s.doorFacts(),
 	})
-}
-
-// sockets are what the app's process tree listens on, as the app's room wants
-// to know it.
-func (s *sidecar) sockets() ([]app.Socket, error) {
-	if s.process == nil {
-		return nil, nil
-	}
-	found, err := s.process.Sockets()
-	if err != nil {
-		return nil, err
-	}
-	out := make([]app.Socket, 0, len(found))
-	for _, f := range found {
-		out = append(out, app.Socket{Addr: f.Addr, PID: f.PID, Name: f.Name})
-	}
-	return out, nil
-}
-
-func (s *sidecar) processes() []string {
-	if s.process == nil {
-		return nil
-	}
-	tree, err := s.process.Tree()
-	if err != nil {
-		return nil
-	}
-	var out []string
-	for _, p := range tree {
-		out = append(out, p.Name)
-	}
-	return out
 }
 
 // logWriter is where a copy of the app's output goes.

@@ -24,7 +24,7 @@ func (s *sidecar) metadata() httpapi.Metadata {
 		Resiliencies:    namesOf(told.Resiliencies, func(r config.Resiliency) string { return r.Name }),
 		Extended:        s.runner(),
 		App: httpapi.AppConnection{
-			Port:           s.app.Port(),
+			Port:           s.app().Port(),
 			Protocol:       cmp.Or(s.cfg.AppProtocol, "http"),
 			ChannelAddress: cmp.Or(s.cfg.AppChannelAddress, "127.0.0.1"),
 			MaxConcurrency: s.cfg.AppMaxConcurrency,
@@ -81,8 +81,8 @@ func (s *sidecar) runner() map[string]string {
 		"appLogPath":      s.cfg.AppLogFile,
 		"daprdLogPath":    s.cfg.SidecarLogFile,
 	}
-	if s.process != nil {
-		said["appPID"] = strconv.Itoa(s.process.PID())
+	if p := s.process(); p != nil {
+		said["appPID"] = strconv.Itoa(p.PID())
 	}
 	maps.DeleteFunc(said, func(_, value string) bool { return value == "" })
 	return said

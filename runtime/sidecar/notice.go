@@ -32,6 +32,9 @@ type Notice struct {
 	Aside string
 	// Up is true once the app, or its sidecar alone, is ready for use.
 	Up bool
+	// Lines are what is quoted below it, such as an app's last ones. The log has
+	// them already.
+	Lines []string
 	// Cause and Hint are the rows of a warning.
 	Cause, Hint string
 }

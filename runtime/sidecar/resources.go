@@ -152,12 +152,18 @@ func (s *sidecar) watch(set filewatch.Set) {
 	if len(set.Paths) == 0 {
 		return
 	}
-	files := s.env.Files
-	if files == nil {
-		files = filewatch.New(s.log)
-		s.watcher = files
+	s.unwatch = s.files().Watch(set, s.resources.reload)
+}
+
+// files is who watches files: the process's watcher, or our own.
+func (s *sidecar) files() *filewatch.Watcher {
+	if s.env.Files != nil {
+		return s.env.Files
 	}
-	s.unwatch = files.Watch(set, s.resources.reload)
+	if s.watcher == nil {
+		s.watcher = filewatch.New(s.log)
+	}
+	return s.watcher
 }
 
 // Files makes a watcher of files for several sidecars of one process (Env). say

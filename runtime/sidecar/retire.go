@@ -115,7 +115,7 @@ func (s *sidecar) finished(ctx context.Context, doors <-chan struct{}) bool {
 	look := time.NewTicker(drainLook)
 	defer look.Stop()
 	for ended := false; ; {
-		if ended && s.app.Inflight() == 0 {
+		if ended && s.app().Inflight() == 0 {
 			return true
 		}
 		select {
@@ -158,7 +158,7 @@ func (s *sidecar) block(ctx context.Context) (now bool) {
 			s.logf("Block shutdown period expired, entering shutdown...")
 			return false
 		case <-look.C:
-			if state := s.app.State(); s.cfg.AppHealth.Check && state == discovery.Unhealthy {
+			if state := s.app().State(); s.cfg.AppHealth.Check && state == discovery.Unhealthy {
 				s.logf("App reported unhealthy, entering shutdown...")
 				return false
 			}

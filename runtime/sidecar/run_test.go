@@ -42,6 +42,7 @@ const (
 	actDeaf    = "deaf"    // listens, and hears no SIGTERM
 	actFail    = "fail"    // ends with status 3
 	actDie     = "die"     // dies of SIGKILL
+	actFlaky   = "flaky"   // fails as often as the file flaky in its folder has bytes, and then serves
 )
 
 func TestMain(m *testing.M) {
@@ -53,6 +54,15 @@ func TestMain(m *testing.M) {
 		fmt.Println(strings.Join(os.Environ(), "\n"))
 	case actFail:
 		os.Exit(3)
+	case actFlaky:
+		left, err := os.ReadFile("flaky")
+		if err == nil && len(left) > 0 {
+			if err := os.WriteFile("flaky", left[1:], 0o600); err == nil {
+				fmt.Println("flaky")
+				os.Exit(3)
+			}
+		}
+		act(actServe)
 	case actDie:
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
@@ -73,6 +83,8 @@ func act(how string) {
 		_, _ = io.WriteString(w, "held")
 	})
 	mux.HandleFunc("/release", func(http.ResponseWriter, *http.Request) { close(release) })
+	mux.HandleFunc("/pid", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, os.Getpid()) })
+	mux.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) { os.Exit(4) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
 	go func() {
 		panic(http.ListenAndServe("127.0.0.1:"+os.Getenv("PORT"), mux))

@@ -28,7 +28,6 @@ import (
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/secrets"
 	"github.com/pillion-dev/pillion/runtime/state"
-	"github.com/pillion-dev/pillion/runtime/supervisor"
 	"github.com/pillion-dev/pillion/runtime/telemetry"
 	"github.com/pillion-dev/pillion/tls/mtls"
 )
@@ -101,13 +100,15 @@ type End struct {
 func Run(ctx context.Context, cfg config.Sidecar, env Env) (exit int, err error) {
 	s := &sidecar{
 		cfg: withDefaults(cfg), env: env, began: time.Now(), requests: make(chan bool, 4),
-		opened: make(chan struct{}), answers: make(chan struct{}), ward: ward{shut: make(chan struct{})},
+		renewals: make(chan renewal), noRenewal: make(chan struct{}), rooms: make(chan *room, 1),
+		retiring: make(chan struct{}, 1),
+		opened:   make(chan struct{}), answers: make(chan struct{}), ward: ward{shut: make(chan struct{})},
 	}
 	s.env.Environ = append(slices.Clone(env.Environ), s.daprdEnviron()...)
 	s.openLog()
 	defer s.release(ctx)
 	for _, step := range []func(context.Context) error{
-		s.readResources, s.prepare, s.bind, s.identify, s.register, s.keep, s.wire, s.launch,
+		s.readResources, s.prepare, s.follow, s.bind, s.identify, s.register, s.keep, s.wire, s.launch,
 	} {
 		if err := step(ctx); err != nil {
 			return 0, err
@@ -148,13 +149,14 @@ type sidecar struct {
 	taps    invoke.Taps        // who reads the app's calls
 	net     *network
 	server  meshServer
-	app     *app.App
+	relay   *app.Relay // to the current room's app
+	current atomic.Pointer[room]
+	rooms   chan *room // those whose app is to run
 	secrets secrets.Block
 	doors   *httpapi.Server
 	ward    ward
 	service *grpcapi.Server
 	state   *state.Block
-	process *supervisor.Process // nil without a command
 
 	ready   atomic.Bool // the app could be called at least once
 	reached atomic.Bool // its port was open at least once
@@ -169,11 +171,24 @@ type sidecar struct {
 
 	publishing sync.Mutex // held while the state is told
 
-	// requests asks the conductor to stop; true means at once.
-	requests chan bool
-	halted   time.Time // the conductor's, as is outcome
-	outcome  outcome
-	ending   ending
+	// requests asks the conductor to stop; true means at once. renewals ask it
+	// for a new process, until ending is closed.
+	requests  chan bool
+	renewals  chan renewal
+	noRenewal chan struct{}
+	replaced  atomic.Int64 // how often there was one
+	// succeeded has a process that another has replaced stopped, beside all else:
+	// retiring holds the one at a time until it has ended. cutRetired has it killed.
+	succeeded  func(*room)
+	retiring   chan struct{}
+	cutRetired func()
+	sources    watchedSources
+	// discardable is true while what the renewal under way makes is of no use any
+	// more if the sources change.
+	discardable atomic.Bool
+	halted      time.Time // the conductor's, as is outcome
+	outcome     outcome
+	ending      ending
 }
 
 func withDefaults(cfg config.Sidecar) config.Sidecar {
@@ -207,7 +222,7 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 		{Name: "conductor", Run: func(parts context.Context) error { return s.conduct(ctx, parts) }},
 		{Name: "mesh", Run: func(parts context.Context) error { return s.server.Serve(parts, s.meshLn) }},
 		{Name: "certificates", Run: s.workload.Run},
-		{Name: "app", Run: s.app.Run},
+		{Name: "app", Run: s.runRooms},
 		{Name: "control", Run: func(parts context.Context) error {
 			return instance.Serve(parts, s.registration, s)
 		}},
@@ -246,8 +261,12 @@ func (s *sidecar) release(ctx context.Context) {
 	if s.unwatch != nil {
 		s.unwatch()
 	}
-	if s.process != nil {
-		_ = s.process.Kill() // nothing is left of it, unless serve never ran
+	s.sources.close()
+	if r := s.current.Load(); r != nil {
+		r.leave()
+	}
+	if p := s.process(); p != nil {
+		_ = p.Kill() // nothing is left of it, unless serve never ran
 	}
 	if s.net != nil {
 		s.net.close()
@@ -291,12 +310,12 @@ func (s *sidecar) say(n Notice) {
 func (s *sidecar) publish() {
 	s.publishing.Lock()
 	defer s.publishing.Unlock()
-	now := s.app.State()
+	now := s.app().State()
 	if s.stopped.Load() {
 		now = discovery.Draining
 	}
 	s.server.SetState(now)
-	port := s.app.Port()
+	port := s.app().Port()
 	err := s.registration.Update(func(e *rundir.Entry) {
 		e.State, e.AppPort = string(now), port
 	})

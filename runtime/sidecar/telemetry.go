@@ -133,11 +133,15 @@ func (s *sidecar) readings() []telemetry.Reading {
 		engine("refused", func(c httpapi.Counts) uint64 { return c.Refused }),
 		{
 			Name: "calls_in_flight", Help: "Calls that the app has or will get.",
-			Read: func() float64 { return float64(s.app.Inflight()) },
+			Read: func() float64 { return float64(s.app().Inflight()) },
 		},
 		{
 			Name: "calls_held", Help: "Calls that wait for the app to be ready.",
-			Read: func() float64 { return float64(s.app.Held()) },
+			Read: func() float64 { return float64(s.app().Held()) },
+		},
+		{
+			Name: "app_restarts_total", Help: "How often the app's process was replaced.",
+			Read: func() float64 { return float64(s.replaced.Load()) },
 		},
 		{
 			Name: "log_lines_lost_total", Help: "Lines of the app that could not be kept.",
@@ -145,7 +149,7 @@ func (s *sidecar) readings() []telemetry.Reading {
 		},
 		{
 			Name: "app_stale_connections_total", Help: "Calls that met a connection which the app closed in that moment.",
-			Read: func() float64 { return float64(s.app.Stale()) },
+			Read: func() float64 { return float64(s.app().Stale()) },
 		},
 	}
 }

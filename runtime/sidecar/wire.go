@@ -15,7 +15,6 @@ import (
 	"github.com/pillion-dev/pillion/logs"
 	"github.com/pillion-dev/pillion/runtime/app"
 	"github.com/pillion-dev/pillion/runtime/invoke"
-	"github.com/pillion-dev/pillion/runtime/supervisor"
 	"github.com/pillion-dev/pillion/tls/ca"
 	"github.com/pillion-dev/pillion/tls/identity"
 	"github.com/pillion-dev/pillion/tls/mtls"
@@ -54,7 +53,7 @@ func (s *sidecar) bind(ctx context.Context) error {
 		return err
 	}
 	if s.cfg.AppPortAuto {
-		if err := s.chooseAppPort(ctx); err != nil {
+		if s.cfg.AppPort, err = freePort(ctx); err != nil {
 			return err
 		}
 	}
@@ -69,16 +68,15 @@ func (s *sidecar) taken(err error, port uint16, flag string) error {
 	return portTaken(err, port, flag, live)
 }
 
-// chooseAppPort finds a port for an app that takes it from PORT. It is free
-// now; the app binds it a moment later, as with every such convention.
-func (s *sidecar) chooseAppPort(ctx context.Context) error {
+// freePort is a port for an app that takes it from PORT. It is free now; the app
+// binds it a moment later, as with every such convention.
+func freePort(ctx context.Context) (uint16, error) {
 	d, err := bindUnlikely(ctx)
 	if err != nil {
-		return fmt.Errorf("find a free port for the app: %w", err)
+		return 0, fmt.Errorf("find a free port for the app: %w", err)
 	}
 	d.close()
-	s.cfg.AppPort = d.port
-	return nil
+	return d.port, nil
 }
 
 // identify makes the workload's key and gets its first leaf.
@@ -184,18 +182,16 @@ func (s *sidecar) wire(ctx context.Context) error {
 		return err
 	}
 	s.countPolicies()
-	s.app = app.New(app.Config{
-		Name: s.cfg.AppID, Protocol: s.cfg.AppProtocol, Address: s.cfg.AppChannelAddress, Port: s.cfg.AppPort,
-		Command: len(s.cfg.Command) > 0, MaxConcurrency: s.cfg.AppMaxConcurrency,
-		Hold: app.HoldLimits{Wait: s.cfg.Hold}, StartHold: s.cfg.StartHold, Token: s.cfg.AppToken,
-		Sockets: s.sockets, Processes: s.processes, Health: s.health(), Events: s.heard, Standard: s.standard(), Logger: s.log,
-	})
+	first := s.newRoom(s.cfg.AppPort)
+	s.relay = app.NewRelay(first.app)
+	s.current.Store(first)
+	s.rooms <- first // it has room for one
 	rules, err := s.rules()
 	if err != nil {
 		return err
 	}
 	callee := invoke.NewCallee(invoke.CalleeOptions{
-		Self: s.workload.ID(), Access: rules, App: s.app, Taps: &s.taps, Stages: append(s.calleeStages(), s.callback()),
+		Self: s.workload.ID(), Access: rules, App: s.relay, Taps: &s.taps, Stages: append(s.calleeStages(), s.callback()),
 		Claims: s.cfg.ClearMesh(),
 	})
 	stages := s.callerStages()
@@ -234,21 +230,14 @@ func (s *sidecar) doorDrain() time.Duration {
 }
 
 // launch starts the app. It comes last: from here on there is something to
-// stop.
+// stop. An app that is built first is started by the conductor.
 func (s *sidecar) launch(ctx context.Context) error {
-	if len(s.cfg.Command) == 0 {
+	if len(s.cfg.Command) == 0 || s.cfg.Build != "" {
 		return nil
 	}
-	var err error
-	s.process, err = supervisor.Start(ctx, supervisor.Spec{
-		Command: s.cfg.Command, Dir: s.cfg.Dir,
-		Env: environ(s.env.Environ, s.cfg, s.http.port, s.grpc.port),
-		In:  s.env.In, Out: s.env.Out, Err: s.env.Err, Terminal: s.env.Terminal, Margin: s.env.Margin,
-		Log: s.logWriter, Keys: s.key, Job: s.env.Job,
-	})
+	p, err := s.execute(ctx, s.current.Load())
 	if err != nil {
 		return err
 	}
-	pid := s.process.PID()
-	return s.registration.Update(func(e *rundir.Entry) { e.AppPID = pid })
+	return s.announcePID(p)
 }

@@ -1,0 +1,207 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/pillion-dev/pillion/internal/human"
+	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/sources"
+	"github.com/pillion-dev/pillion/runtime/supervisor"
+)
+
+const (
+	// firstRest is how long an app that has ended is left alone before it is
+	// started again; each time in a row it is twice as long, up to lastRest.
+	firstRest = 100 * time.Millisecond
+	lastRest  = 10 * time.Second
+	// maxCrashes in a row are answered with a new start. An app that ran for
+	// stableAfter begins anew.
+	maxCrashes  = 5
+	stableAfter = 10 * time.Second
+)
+
+// A renewal is a reason to replace the app's process.
+type renewal struct {
+	// changes are those of its sources; crashed is true if it has ended by
+	// itself. Neither: somebody asked for it, or it is the first start.
+	changes sources.Changes
+	crashed bool
+	// asked get how it went. They have room for it.
+	asked []chan error
+}
+
+// joined is both renewals in one.
+func (r renewal) joined(later renewal) renewal {
+	later.changes = both(r.changes, later.changes)
+	later.crashed = r.crashed && later.crashed
+	later.asked = append(r.asked, later.asked...)
+	return later
+}
+
+// A conductor decides when the app's process is replaced; one at a time is. It
+// belongs to one goroutine, beside which runs what it has begun.
+type conductor struct {
+	s *sidecar
+
+	done   chan error // gets how the renewal under way went; nil without one
+	cancel context.CancelFunc
+	now    renewal
+	next   *renewal // to begin once the one under way has ended
+
+	crashes int // in a row
+	rest    *backoff.ExponentialBackOff
+	rested  <-chan time.Time // when an app that has ended is started again; nil without one
+	seen    *process         // whose end has been dealt with
+}
+
+func newConductor(s *sidecar) *conductor {
+	c := &conductor{s: s, rest: backoff.NewExponentialBackOff()}
+	c.rest.InitialInterval, c.rest.MaxInterval, c.rest.Multiplier, c.rest.RandomizationFactor = firstRest, lastRest, 2, 0
+	return c
+}
+
+// close ends what is under way and waits for it.
+func (c *conductor) close() {
+	if c.done != nil {
+		c.cancel()
+		err := <-c.done
+		if err != nil {
+			err = errStopping
+		}
+		c.tell(c.now, err)
+	}
+	if c.next != nil {
+		c.tell(*c.next, errStopping)
+	}
+}
+
+// begin replaces the app's process, or has it done next. It ends with parts.
+func (c *conductor) begin(parts context.Context, r renewal) {
+	c.rested = nil
+	if c.done != nil {
+		if c.next != nil {
+			r = c.next.joined(r)
+		}
+		c.next = &r
+		if len(r.changes.Paths) > 0 && c.s.discardable.Load() {
+			c.cancel() // what it makes is old already
+		}
+		return
+	}
+	c.now = r
+	ctx, cancel := context.WithCancel(parts)
+	done := make(chan error, 1)
+	c.done, c.cancel = done, cancel
+	go func() {
+		defer cancel()
+		done <- c.s.renew(ctx, r)
+	}()
+}
+
+// finished takes how the renewal went. It returns an error if there is nothing
+// left to conduct.
+func (c *conductor) finished(parts context.Context, err error) error {
+	r, next := c.now, c.next
+	c.done, c.next = nil, nil
+	if next != nil && errors.Is(err, context.Canceled) {
+		c.begin(parts, r.joined(*next))
+		return nil
+	}
+	c.tell(r, err)
+	if next != nil {
+		c.begin(parts, *next)
+		return nil
+	}
+	if err != nil && c.s.process() == nil && !c.s.watches() {
+		return err // nothing runs, and nothing will
+	}
+	return nil
+}
+
+// tell answers those who asked for r.
+func (c *conductor) tell(r renewal, err error) {
+	for _, to := range r.asked {
+		to <- err
+	}
+}
+
+// ended is closed when the app's process has ended and nobody has dealt with
+// that.
+func (c *conductor) ended() <-chan struct{} {
+	p := c.s.process()
+	if p == nil || p == c.seen || c.done != nil {
+		return nil
+	}
+	return p.Ended()
+}
+
+// comesBack deals with a process that has ended by itself, and reports whether
+// there may be another one.
+func (c *conductor) comesBack() bool {
+	s, p := c.s, c.s.process()
+	c.seen = p
+	exit, _ := p.Exit()
+	if !again(s.cfg.Restart, exit.Code) {
+		if s.watches() {
+			s.app().Failed(exit.String())
+			s.sayWaiting(exit)
+		}
+		return s.watches()
+	}
+	if time.Since(p.began) >= stableAfter {
+		c.crashes = 0
+		c.rest.Reset()
+	}
+	if c.crashes++; c.crashes > maxCrashes {
+		s.sayLoop(p, exit)
+		c.crashes = 0
+		c.rest.Reset()
+		if s.watches() {
+			s.app().Failed(exit.String())
+		}
+		return s.watches()
+	}
+	wait := c.rest.NextBackOff()
+	c.rested = time.After(wait)
+	s.app().Restarting()
+	s.say(Notice{
+		Kind: Failed, Text: s.cfg.AppID + " ended",
+		Facts: []string{exit.String(), "ran " + human.Took(time.Since(p.began)), fmt.Sprintf("starting it again in %s", wait), fmt.Sprintf("%d of %d", c.crashes, maxCrashes)},
+	})
+	return true
+}
+
+// again reports whether an app that ended with code is started again.
+func again(policy config.RestartPolicy, code int) bool {
+	return policy == config.RestartAlways || policy == config.RestartOnFailure && code != 0
+}
+
+// sayWaiting says that the app has ended and the next change starts it again.
+func (s *sidecar) sayWaiting(exit supervisor.Exit) {
+	n := Notice{Text: s.cfg.AppID + " ended", Facts: []string{exit.String(), "waiting for a change"}}
+	if exit.Code != 0 {
+		n.Kind = Failed
+	}
+	s.say(n)
+}
+
+// sayLoop says that the app is not started again, and what it said last.
+func (s *sidecar) sayLoop(p *process, exit supervisor.Exit) {
+	n := Notice{
+		Kind: Failed, Text: s.cfg.AppID + " ended again and again",
+		Facts: []string{exit.String(), fmt.Sprintf("%d times in a row", maxCrashes+1)},
+		Lines: p.last.last(),
+		Hint:  "pillion logs " + s.cfg.AppID + " has all it said",
+	}
+	if s.watches() {
+		n.Facts = append(n.Facts, "waiting for a change")
+	} else {
+		n.Facts = append(n.Facts, "not started again")
+	}
+	s.say(n)
+}

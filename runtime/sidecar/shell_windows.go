@@ -1,0 +1,4 @@
+package sidecar
+
+// shell is a command line as a command.
+func shell(line string) []string { return []string{"cmd", "/c", line} }
