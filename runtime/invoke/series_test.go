@@ -181,6 +181,106 @@ func TestAPolicysTimeOut(t *testing.T) {
 	}
 }
 
+// A circuit breaker that opens meanwhile is what the caller is told of, also
+// after a time-out.
+func TestABreakerOpensInASeriesOfTimeOuts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		set, doubts := resiliency.Compile([]config.Resiliency{{Name: "r", Policies: config.ResiliencyPolicies{
+			Timeouts:        map[string]config.Timeout{"DefaultTimeoutPolicy": {Value: "5s"}},
+			Retries:         map[string]config.Retry{"DefaultRetryPolicy": {Duration: "1s", MaxRetries: new(9)}},
+			CircuitBreakers: map[string]config.CircuitBreaker{"DefaultCircuitBreakerPolicy": {Trip: "consecutiveFailures >= 2", At: "r.yaml:9"}},
+		}}}, resiliency.Observer{}, nil)
+		if len(doubts) > 0 {
+			t.Fatal(doubts)
+		}
+		attempts := 0
+		i := newInvoker(t, newTable(instances(discovery.Ready, "a")...), meshFunc(func(ctx context.Context, _ discovery.Endpoint, _ *invoke.Call) (*invoke.Answer, error) {
+			attempts++
+			<-ctx.Done()
+			return nil, refusal(apperr.Cancelled, apperr.ReachedMaybe)
+		}), func(o *invoke.Options) { o.Policies = set.App })
+		began := time.Now()
+		for n, want := range []struct {
+			attempts int
+			took     time.Duration
+			reached  apperr.Reached
+		}{{2, 12 * time.Second, apperr.ReachedMaybe}, {2, 12 * time.Second, apperr.ReachedNo}} {
+			c := call("")
+			c.Path += "?q=" + string(rune('a'+n)) // no part of the method
+			_, err := i.Serve(t.Context(), c)
+			e := apperr.From(err)
+			if e.Reason != apperr.CircuitOpen || !strings.HasPrefix(e.Message(), "circuit breaker is open") || !strings.Contains(e.Message(), "r.yaml:9") ||
+				e.Reached != want.reached || attempts != want.attempts || time.Since(began) != want.took {
+				t.Errorf("call %d: %d attempts after %v, %+v", n, attempts, time.Since(began), e)
+			}
+		}
+		c := call("")
+		c.Path = "/another"
+		if _, err := i.Serve(t.Context(), c); !apperr.Is(err, apperr.CircuitOpen) || attempts != 4 {
+			t.Errorf("another method: %d attempts, %v", attempts, err)
+		}
+	})
+}
+
+// A policy is for a target as the caller names it.
+func TestAPolicyIsForTheNameAsItIsGiven(t *testing.T) {
+	t.Parallel()
+	set, doubts := resiliency.Compile([]config.Resiliency{{
+		Name:     "r",
+		Policies: config.ResiliencyPolicies{Retries: map[string]config.Retry{"one": {Duration: "0", MaxRetries: new(1)}, "two": {Duration: "0", MaxRetries: new(2)}}},
+		Targets: config.ResiliencyTargets{Apps: map[string]config.TargetPolicies{
+			"callee": {Retry: "one"}, "callee.default": {Retry: "two"}, "http://127.0.0.1:1": {Retry: "two"},
+		}},
+	}}, resiliency.Observer{}, nil)
+	if len(doubts) > 0 {
+		t.Fatal(doubts)
+	}
+	for given, want := range map[string]int{"callee": 2, "callee.default": 3, "http://127.0.0.1:1": 3, "http://127.0.0.1:2": 1} {
+		attempts := 0
+		fail := func(context.Context, *invoke.Call) (*invoke.Answer, error) {
+			attempts++
+			return status(500)
+		}
+		i := newInvoker(t, newTable(instances(discovery.Ready, "a")...), meshFunc(func(ctx context.Context, _ discovery.Endpoint, c *invoke.Call) (*invoke.Answer, error) {
+			return fail(ctx, c)
+		}), func(o *invoke.Options) { o.Policies, o.External = set.App, elsewhere{invoke.HandlerFunc(fail)} })
+		target, err := invoke.ParseTarget(given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := call("x")
+		c.Target = target
+		if answer := serve(t, i, c); attempts != want || answer.Attempts != want {
+			t.Errorf("%s: %d attempts, %d said, want %d", given, attempts, answer.Attempts, want)
+		}
+	}
+}
+
+// elsewhere is the hosts outside the mesh.
+type elsewhere struct{ invoke.Handler }
+
+func (elsewhere) Knows(string) bool { return false }
+
+// An answer that has begun is the caller's, whatever becomes of it.
+func TestAnAnswerThatBreaksOffIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*invoke.Options){"without a policy": func(*invoke.Options) {}, "with one": under(t)} {
+		attempts := 0
+		i := newInvoker(t, newTable(instances(discovery.Ready, "a", "b")...), meshFunc(func(context.Context, discovery.Endpoint, *invoke.Call) (*invoke.Answer, error) {
+			attempts++
+			return &invoke.Answer{
+				Status: 200, Fields: invoke.Fields{{Name: "Content-Type", Value: "text/event-stream"}}, Length: -1,
+				Body: breaks{refusal(apperr.AppGone, apperr.ReachedMaybe)},
+			}, nil
+		}), change)
+		answer := serve(t, i, get())
+		if _, err := io.ReadAll(answer.Body); attempts != 1 || !apperr.Is(err, apperr.AppGone) {
+			t.Errorf("%s: %d attempts, %v", name, attempts, err)
+		}
+	}
+}
+
 // A caller that goes away ends the series.
 func TestACallerThatGoesEndsTheSeries(t *testing.T) {
 	t.Parallel()
