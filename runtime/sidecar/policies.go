@@ -3,10 +3,13 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/near"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/resiliency"
 	"github.com/pillion-dev/pillion/runtime/state"
@@ -26,9 +29,28 @@ func (s *sidecar) judgePolicies(r *resources) {
 		Activated: func(e resiliency.Event) { s.metrics.PolicyActivated(counted(e)) },
 		Logger:    s.log,
 	}, before)
-	for _, doubt := range doubts {
+	for _, doubt := range append(doubts, r.strangers()...) {
 		r.doubt(doubt)
 	}
+}
+
+// strangers are the targets of policies that look like the name of a component
+// and are none. (One that does not may be another app's; an app may come later.)
+func (r *resources) strangers() (doubts []string) {
+	names := []string{builtInStore}
+	for _, c := range r.Components {
+		names = append(names, c.Name)
+	}
+	for _, policies := range r.Resiliencies {
+		for _, name := range slices.Sorted(maps.Keys(policies.Targets.Components)) {
+			other := near.Match(name, names)
+			if other != "" && !slices.Contains(names, name) {
+				doubts = append(doubts, fmt.Sprintf("%s: the policies of component %s have no effect: this app has none called so, did you mean %s?",
+					policies.Targets.Components[name].Outbound.At, name, other))
+			}
+		}
+	}
+	return doubts
 }
 
 // counted is an event as metrics have it.

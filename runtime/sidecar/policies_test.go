@@ -95,6 +95,9 @@ spec:
         timeout: short
         retry: twice
         circuitBreaker: fuse
+    components:
+      statestor: {outbound: {retry: twice}}
+      somebodys: {outbound: {retry: twice}}
 `
 
 // Policies in front of a real app, with exact counts.
@@ -109,6 +112,7 @@ func TestPoliciesOfAnApp(t *testing.T) {
 	caller := p.start("", config.Sidecar{AppID: "caller", LogLevel: "info", ResourcesPaths: []string{file}})
 	caller.awaitNotice("sidecar is up")
 	caller.awaitSaid("Could not read resiliency policy broken: " + file + ":9: timeout:")
+	caller.awaitSaid(file + ":29: the policies of component statestor have no effect: this app has none called so, did you mean statestore?")
 	door := p.door("caller")
 	call := func(path string) (int, string, http.Header) {
 		return get(t, door, "/v1.0/invoke/callee/method"+path)

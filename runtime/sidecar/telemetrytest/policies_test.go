@@ -17,6 +17,7 @@ spec:
   policies:
     timeouts:
       long: 1m
+      quick: 100ms
     retries:
       once: {policy: constant, duration: 1ms, maxRetries: 1}
     circuitBreakers:
@@ -24,6 +25,7 @@ spec:
   targets:
     apps:
       notes: {timeout: long, retry: once, circuitBreaker: fuse}
+      stuck: {timeout: quick}
     components:
       statestore:
         outbound: {timeout: long, retry: once}
@@ -46,6 +48,7 @@ func TestPoliciesAreCounted(t *testing.T) {
 	m, port := newMachine(t), metricsPort(t)
 	a := newApp(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	m.run(config.Sidecar{AppID: "notes", AppPort: a.port})
+	m.run(config.Sidecar{AppID: "stuck", AppPort: newApp(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }).port})
 	file := filepath.Join(t.TempDir(), "resiliency.yaml")
 	if err := os.WriteFile(file, []byte(strings.Replace(resiliency, "ADDRESS", nobody(t), 1)), 0o600); err != nil {
 		t.Fatal(err)
@@ -55,6 +58,9 @@ func TestPoliciesAreCounted(t *testing.T) {
 		if answer, text := ask(t, "GET", "http://"+caller.door+"/v1.0/invoke/notes/method/x", ""); answer.StatusCode < 500 {
 			t.Fatalf("%s %s", answer.Status, text)
 		}
+	}
+	if answer, text := ask(t, "GET", "http://"+caller.door+"/v1.0/invoke/stuck/method/x", ""); answer.Header.Get("Pillion-Error") != "DEADLINE_EXCEEDED" {
+		t.Fatalf("%s %s", answer.Status, text)
 	}
 	if answer, text := ask(t, "POST", "http://"+caller.door+"/v1.0/state/statestore", `[{"key":"k","value":1}]`); answer.StatusCode != 204 {
 		t.Fatalf("%s %s", answer.Status, text)
@@ -77,6 +83,9 @@ func TestPoliciesAreCounted(t *testing.T) {
 		{1, "dapr_resiliency_count", of("circuitbreaker", "app_notes", "open")},
 		{2, "dapr_resiliency_activations_total", of("retry", "app_notes", "")},
 		{1, "dapr_resiliency_activations_total", of("circuitbreaker", "app_notes", "open")},
+		{-1, "dapr_resiliency_activations_total", of("timeout", "app_notes", "")},
+		{1, "dapr_resiliency_count", of("timeout", "app_stuck", "")},
+		{1, "dapr_resiliency_activations_total", of("timeout", "app_stuck", "")},
 		{1, "dapr_resiliency_cb_state", of("circuitbreaker", "app_notes", "open")},
 		{0, "dapr_resiliency_cb_state", of("circuitbreaker", "app_notes", "closed")},
 		{1, "dapr_resiliency_count", of("retry", store, "")},
