@@ -1,6 +1,8 @@
 package filewatch
 
 import (
+	"syscall"
+	"testing"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -18,3 +20,22 @@ func (w *Watcher) Rarely() { w.beside = time.Hour }
 
 // Often has w look at files beside events all the time.
 func (w *Watcher) Often() { w.beside = 5 * time.Millisecond }
+
+// Full makes w a watcher that the system gives only so many folders.
+func (w *Watcher) Full(folders int) {
+	w.alone = 5 * time.Millisecond
+	w.add = func(events *fsnotify.Watcher, folder string) error {
+		if len(events.WatchList()) >= folders {
+			return syscall.ENOSPC
+		}
+		return addFolder(events, folder)
+	}
+}
+
+// Unasked has a test fail if w asks the system for events.
+func (w *Watcher) Unasked(t testing.TB) {
+	w.open = func() (*fsnotify.Watcher, error) {
+		t.Error("it asks for events")
+		return fsnotify.NewWatcher()
+	}
+}

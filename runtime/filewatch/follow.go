@@ -50,7 +50,7 @@ func (r *running) follow() {
 			r.giveUp(err)
 			return
 		}
-		r.leave(want[folder], err)
+		r.leave(largest(all), err)
 		r.follow()
 		break
 	}
@@ -64,6 +64,20 @@ func (r *running) leave(tree *watched, err error) {
 	folders, _ := tree.folders()
 	r.w.log.Warn("the system cannot tell of changes in so many folders: they are looked at each second",
 		append([]any{"err", err, "folders", len(folders)}, advice(err)...)...)
+}
+
+// largest is the tree of most folders that there are events for.
+func largest(all []*watched) (tree *watched) {
+	most := -1
+	for _, one := range all {
+		if _, isTree := one.thing.(*Watching); !isTree || one.unheard {
+			continue
+		}
+		if folders, _ := one.folders(); len(folders) > most {
+			tree, most = one, len(folders)
+		}
+	}
+	return tree
 }
 
 // wanted are the folders that count, each with the tree it is of; nil for what
