@@ -115,7 +115,7 @@ func (l *loop) isClosed(name string, early bool) bool {
 	c.round = l.round
 	if again && (isCode(name) || !early && !c.opened) {
 		c.now, c.opened = false, true
-		l.common, l.times = nil, 0
+		l.common, l.times, l.late = nil, 0, true
 		return false
 	}
 	return true
