@@ -42,7 +42,7 @@ func (s *sidecar) build(ctx context.Context) error {
 	}
 	return &apperr.Error{
 		Reason: apperr.NotExecutable, What: "the build failed: " + exit.String(), Cause: telling(last.last()),
-		Hint: "it is built again when a file changes; its output: pillion logs " + s.cfg.AppID,
+		Hint: "the next change builds again; see pillion logs " + s.cfg.AppID,
 	}
 }
 

@@ -189,6 +189,18 @@ func TestWhatCannotBeBuiltIsNotRun(t *testing.T) {
 	}
 }
 
+// The command may be what the build makes.
+func TestWhatIsRunMayBeWhatIsBuilt(t *testing.T) {
+	t.Parallel()
+	p, dir := newPlace(t), t.TempDir()
+	self, err := os.Executable()
+	must(t, err)
+	p.built(dir, "ln -sf "+self+" app").awaitNotice("is ready")
+	if err := p.built(t.TempDir(), "true").failed(); !apperr.Is(err, apperr.CommandNotFound) {
+		t.Errorf("without a program: %v", err)
+	}
+}
+
 // A failed build leaves the old process where it is, and says so until one
 // succeeds.
 func TestAFailedBuildKeepsTheOldOne(t *testing.T) {
@@ -267,6 +279,14 @@ func TestStoppingEndsWhatIsUnderWay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// builtApp is a command that its build makes.
+const builtApp = "./app"
+
+// built runs the app of a folder, which is built first.
+func (p *place) built(dir, build string) *run {
+	return p.start(actServe, config.Sidecar{Dir: dir, AppPortAuto: true, Build: build, Command: []string{builtApp}})
 }
 
 func must(t *testing.T, err error) {

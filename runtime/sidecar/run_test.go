@@ -167,7 +167,7 @@ type run struct {
 func (p *place) start(act string, cfg config.Sidecar, environ ...string) *run {
 	p.t.Helper()
 	r := &run{t: p.t, hurry: make(chan struct{}), ended: make(chan struct{}), change: make(chan struct{})}
-	if act != "" {
+	if act != "" && !slices.Contains(cfg.Command, builtApp) {
 		self, err := os.Executable()
 		if err != nil {
 			p.t.Fatal(err)
