@@ -149,7 +149,7 @@ func (c *conductor) comesBack() bool {
 	if !again(s.cfg.Restart, exit.Code) {
 		if s.watches() {
 			s.app().Failed(exit.String())
-			s.sayWaiting(exit)
+			s.sayEnded(exit, "waiting for a change")
 		}
 		return s.watches()
 	}
@@ -169,10 +169,8 @@ func (c *conductor) comesBack() bool {
 	wait := c.rest.NextBackOff()
 	c.rested = time.After(wait)
 	s.app().Restarting()
-	s.say(Notice{
-		Kind: Failed, Text: s.cfg.AppID + " ended",
-		Facts: []string{exit.String(), "ran " + human.Took(time.Since(p.began)), fmt.Sprintf("starting it again in %s", wait), fmt.Sprintf("%d of %d", c.crashes, maxCrashes)},
-	})
+	s.sayEnded(exit, "ran "+human.Took(time.Since(p.began)),
+		"starting it again in "+wait.String(), fmt.Sprintf("%d of %d", c.crashes, maxCrashes))
 	return true
 }
 
@@ -181,9 +179,9 @@ func again(policy config.RestartPolicy, code int) bool {
 	return policy == config.RestartAlways || policy == config.RestartOnFailure && code != 0
 }
 
-// sayWaiting says that the app has ended and the next change starts it again.
-func (s *sidecar) sayWaiting(exit supervisor.Exit) {
-	n := Notice{Text: s.cfg.AppID + " ended", Facts: []string{exit.String(), "waiting for a change"}}
+// sayEnded says that the app has ended, and what comes next.
+func (s *sidecar) sayEnded(exit supervisor.Exit, facts ...string) {
+	n := Notice{Text: s.cfg.AppID + " ended", Facts: append([]string{exit.String()}, facts...)}
 	if exit.Code != 0 {
 		n.Kind = Failed
 	}
