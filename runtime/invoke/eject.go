@@ -56,7 +56,7 @@ func (u *upstream) rule(m *member, name string, began time.Time, v verdict) ruli
 		return ruling{}
 	case v == good:
 		m.row = 0
-		m.marked.Store(false)
+		m.well.Store(true)
 		if !out {
 			return ruling{}
 		}
@@ -71,7 +71,7 @@ func (u *upstream) rule(m *member, name string, began time.Time, v verdict) ruli
 		return ruling{}
 	}
 	m.row = min(m.row+1, failuresInRow)
-	m.marked.Store(true)
+	m.well.Store(false)
 	if !out && v == bad && m.row < failuresInRow || !u.spares(name, v == bad && !out) {
 		return ruling{}
 	}
@@ -80,8 +80,8 @@ func (u *upstream) rule(m *member, name string, began time.Time, v verdict) ruli
 }
 
 // spares reports whether the app has another instance in the rotation; with
-// better, one that does not fail as well: what all fail at is not the
-// instance's. Callers hold mu.
+// better, one that does well, or is further away and was never asked: what all
+// fail at is not the instance's. Callers hold mu.
 func (u *upstream) spares(name string, better bool) bool {
 	here, other := false, false
 	for i := range u.found {
@@ -94,7 +94,7 @@ func (u *upstream) spares(name string, better bool) bool {
 			continue
 		}
 		m := u.members[n]
-		other = other || m == nil || !m.out() && (!better || m.row == 0)
+		other = other || m == nil || !m.out() && (!better || m.well.Load())
 	}
 	return here && other
 }
@@ -155,7 +155,7 @@ func (u *upstreams) out() (n int) {
 // rule tells the upstream how the present attempt went, and the log what comes
 // of it.
 func (a *attempts) rule(v verdict, why string) {
-	if a.at == nil || (v == good || v == unsaid) && !a.at.marked.Load() {
+	if a.at == nil || (v == good || v == unsaid) && a.at.well.Load() {
 		return
 	}
 	r := a.to.rule(a.at, a.name, a.sent, v)
@@ -222,7 +222,7 @@ func (a *attempts) ruleAnswer(answer *Answer) (late bool) {
 	if a.trial {
 		a.rule(good, "")
 	}
-	return grpc || a.at.marked.Load()
+	return grpc || !a.at.well.Load()
 }
 
 // ruleStatus is the verdict on a gRPC status, or on the end of an answer that

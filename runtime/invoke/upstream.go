@@ -72,9 +72,9 @@ type upstream struct {
 // A member is an instance of an upstream.
 type member struct {
 	open atomic.Int64 // calls
-	// marked is true if row or until are not zero: a call that went well has
-	// something to say then.
-	marked atomic.Bool
+	// well is true if the last attempt of which something is known went well: then
+	// row and until are zero, and another one that does says nothing new.
+	well atomic.Bool
 
 	// Guarded by the upstream's mu:
 
