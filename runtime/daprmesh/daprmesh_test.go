@@ -299,6 +299,28 @@ func TestAPeerThatLeavesLosesNoCall(t *testing.T) {
 }
 
 // Close ends what is under way, on connections that take no more calls too.
+// Calls that closing ends, and those that come later, say why.
+func TestClosingTheTransportEndsItsCalls(t *testing.T) {
+	t.Parallel()
+	ln, entered := listen(t), make(chan struct{})
+	serve(t, ln, func(ctx context.Context, _ *invoke.Call) (*invoke.Answer, error) {
+		close(entered)
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	})
+	c := newCaller(t, ln.Addr())
+	go func() {
+		<-entered
+		_ = c.Close()
+	}()
+	for _, want := range []apperr.Reason{apperr.PeerGone, apperr.PeerUnreachable} {
+		_, _, err := c.send(t.Context(), "x")
+		if e := apperr.From(err); e.Reason != want || e.Cause != "this sidecar is stopping" || !errors.Is(err, invoke.ErrStopping) {
+			t.Errorf("%+v, want %s", e, want)
+		}
+	}
+}
+
 func TestCloseLeavesNothing(t *testing.T) {
 	t.Parallel()
 	ln := listen(t)

@@ -137,6 +137,9 @@ func (e *exchange) broken(ctx context.Context, err error) *apperr.Error {
 			Reached: reached, Instance: e.to.Instance, Err: err,
 		}
 	}
+	if e.t.isClosed() {
+		err = errClosing
+	}
 	reason, what := apperr.PeerGone, "the connection to "+e.app+" broke"
 	if reached == apperr.ReachedNo {
 		reason, what = apperr.PeerUnreachable, e.app+" could not be reached"

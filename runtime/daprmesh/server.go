@@ -78,7 +78,7 @@ func (s *Server) Leave() {
 }
 
 var (
-	errClosing = errors.New("this sidecar is stopping")
+	errClosing = invoke.ErrStopping
 	errFull    = errors.New("all connections to it are full")
 )
 

@@ -119,6 +119,12 @@ func (t *Transport) Close() error {
 	return nil
 }
 
+func (t *Transport) isClosed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.closed
+}
+
 // Send makes one attempt to carry c to the instance at to. Who answers there is
 // not proved. c's Body is closed when Send fails, and with the answer otherwise.
 // Errors are *apperr.Error.

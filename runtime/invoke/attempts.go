@@ -181,10 +181,14 @@ func (a *attempts) loop(ctx context.Context, want identity.ID) (*Answer, *apperr
 // or why the call fails.
 func (a *attempts) final(ctx context.Context, failed *apperr.Error) *apperr.Error {
 	a.last = failed
-	if a.movesOn(failed) {
+	switch {
+	case errors.Is(failed, ErrStopping):
+		return failed
+	case a.movesOn(failed):
 		return nil
+	default:
+		return a.again(ctx, failed)
 	}
-	return a.again(ctx, failed)
 }
 
 // rank is what found leaves to choose from. Apps that nobody has found are not

@@ -6,6 +6,7 @@ package invoke
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -236,6 +237,10 @@ func Chain(h Handler, stages ...Stage) Handler {
 	}
 	return h
 }
+
+// ErrStopping is in the chain of a Mesh's error if it is being closed by its
+// owner, so that no other attempt will do better.
+var ErrStopping = errors.New("this sidecar is stopping")
 
 // A Mesh carries one attempt of a call to one instance. The peer must prove
 // that it is want before a byte of the call is sent.

@@ -184,6 +184,9 @@ func (a *attempts) ruleFailed(ctx context.Context, failed *apperr.Error) {
 }
 
 func verdictOf(failed *apperr.Error) verdict {
+	if errors.Is(failed, ErrStopping) {
+		return unsaid // it is we who do
+	}
 	switch failed.Reason {
 	case apperr.PeerGone:
 		if failed.Reached == apperr.ReachedMaybe {

@@ -212,6 +212,22 @@ func TestACallThatIsOverIsNotRepeated(t *testing.T) {
 	}
 }
 
+// A mesh that its owner closes carries no other attempt, and says nothing of an
+// instance.
+func TestAMeshThatIsClosedIsNotAskedAgain(t *testing.T) {
+	t.Parallel()
+	for _, reached := range []apperr.Reached{apperr.ReachedMaybe, apperr.ReachedNo} {
+		attempts := 0
+		i := newInvoker(t, newTable(instances(discovery.Ready, "a", "b")...), meshFunc(func(context.Context, discovery.Endpoint, *invoke.Call) (*invoke.Answer, error) {
+			attempts++
+			return nil, &apperr.Error{Reason: apperr.PeerGone, Reached: reached, Err: invoke.ErrStopping}
+		}))
+		if _, err := i.Serve(t.Context(), get()); !apperr.Is(err, apperr.PeerGone) || attempts != 1 || i.Counts() != (invoke.Counts{}) {
+			t.Errorf("%d attempts, %v, %+v", attempts, err, i.Counts())
+		}
+	}
+}
+
 // Ten repeats a second are always allowed, a fifth of the calls beyond.
 func TestRepeatsHaveABudget(t *testing.T) {
 	t.Parallel()

@@ -296,7 +296,11 @@ func TestAClosedTransportSendsNothing(t *testing.T) {
 	s := w.serve(echo)
 	tr := w.transport()
 	_ = tr.Close()
-	wants(t, w.fails(tr, s.at, call("x")), apperr.PeerUnreachable, apperr.ReachedNo, "this sidecar is stopping")
+	e := w.fails(tr, s.at, call("x"))
+	wants(t, e, apperr.PeerUnreachable, apperr.ReachedNo, "this sidecar is stopping")
+	if !errors.Is(e, invoke.ErrStopping) {
+		t.Errorf("%v would be tried again", e)
+	}
 }
 
 func TestClosingTheTransportEndsItsCalls(t *testing.T) {
@@ -313,7 +317,11 @@ func TestClosingTheTransportEndsItsCalls(t *testing.T) {
 		<-entered
 		_ = tr.Close()
 	}()
-	wants(t, w.fails(tr, s.at, call("x")), apperr.PeerGone, apperr.ReachedMaybe, "this sidecar is stopping")
+	e := w.fails(tr, s.at, call("x"))
+	wants(t, e, apperr.PeerGone, apperr.ReachedMaybe, "this sidecar is stopping")
+	if !errors.Is(e, invoke.ErrStopping) {
+		t.Errorf("%v would be tried again", e)
+	}
 	until(t, "the callee has no call", func() bool { return s.Inflight() == 0 })
 }
 

@@ -207,7 +207,7 @@ func faultOf(ctx context.Context, err error) *apperr.Error {
 var (
 	errFrozen  = errors.New("the peer is silent")
 	errExpired = errors.New("a certificate has expired")
-	errClosing = errors.New("closing")
+	errClosing = invoke.ErrStopping
 	errParted  = errors.New("nothing is left to do on this link")
 	// errUnused means that a link cannot take a call, and nothing of the call
 	// was queued on it.
