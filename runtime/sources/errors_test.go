@@ -2,8 +2,7 @@ package sources_test
 
 import (
 	"errors"
-	"fmt"
-	"os"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,10 +15,6 @@ import (
 func TestWhatCannotBeWatchedIsSaidWithWhatToDo(t *testing.T) {
 	t.Parallel()
 	dir := plant(t, "main.go", "source/a.go")
-	large := t.TempDir()
-	for i := range 10_001 {
-		must(t, os.MkdirAll(filepath.Join(large, "cache", fmt.Sprint(i)), 0o700))
-	}
 	root := filepath.VolumeName(dir) + string(filepath.Separator)
 	for name, c := range map[string]struct {
 		o          sources.Options
@@ -31,7 +26,6 @@ func TestWhatCannotBeWatchedIsSaidWithWhatToDo(t *testing.T) {
 		"everything":     {sources.Options{Dir: root}, "too much to watch", "--watch=<paths>"},
 		"home":           {sources.Options{Dir: dir, Home: dir}, "your home folder", "--watch=<paths>"},
 		"above the home": {sources.Options{Dir: filepath.Dir(dir), Home: dir}, "your home folder", "--watch=<paths>"},
-		"too large":      {sources.Options{Dir: large}, "most of them in cache", ".gitignore"},
 	} {
 		c.o.Files = filewatch.New(nil)
 		w, err := sources.Watch(c.o)
@@ -47,6 +41,49 @@ func TestWhatCannotBeWatchedIsSaidWithWhatToDo(t *testing.T) {
 		t.Errorf("the home folder, by its name: %v", err)
 	} else {
 		w.Close()
+	}
+}
+
+func TestTooMuchIsSaidWithWhereItIs(t *testing.T) {
+	t.Parallel()
+	dir := plant(t, "main.go", "src/a/a.go", "cache/1/a", "cache/2/a", "cache/3/a", "cache/4/a")
+	for _, c := range []struct {
+		folders, files int
+		fine           bool
+	}{{8, 6, true}, {7, 6, false}, {8, 5, false}} {
+		w, err := sources.WatchFew(sources.Options{Dir: dir, Files: filewatch.New(nil)}, c.folders, c.files)
+		if err == nil {
+			w.Close()
+		}
+		if (err == nil) != c.fine || err != nil && !strings.Contains(err.Error(), "most of them in cache") {
+			t.Errorf("%d folders, %d files: %v", c.folders, c.files, err)
+		}
+	}
+}
+
+func TestOneFolderWithTooManyFiles(t *testing.T) {
+	t.Parallel()
+	dir := plant(t, "a", "b", "c", "d")
+	if w, err := sources.WatchFew(sources.Options{Dir: dir, Files: filewatch.New(nil)}, 10, 2); err == nil {
+		w.Close()
+		t.Error("nothing is said")
+	}
+}
+
+func TestThatThereIsTooMuchLaterIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	dir := plant(t, "main.go")
+	w, err := sources.WatchFew(sources.Options{Dir: dir, Files: filewatch.New(nil), Logger: slog.New(slog.NewTextHandler(&out, nil))}, 10, 2)
+	must(t, err)
+	for _, name := range []string{"a.go", "b.go", "c.go"} {
+		end := w.Build()
+		write(t, dir, name, "1")
+		end()
+	}
+	w.Close()
+	if n := strings.Count(out.String(), "too many files"); n != 1 {
+		t.Errorf("said %d times: %s", n, out.String())
 	}
 }
 

@@ -12,3 +12,13 @@ func Found(o Options) ([]string, error) {
 	}
 	return sorted(names), nil
 }
+
+// WatchFew is Watch with other bounds.
+func WatchFew(o Options, folders, files int) (*Watched, error) {
+	t, err := newTree(o)
+	if err != nil {
+		return nil, err
+	}
+	t.most = bounds{folders: folders, files: files}
+	return t.watch(o)
+}

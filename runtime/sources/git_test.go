@@ -92,7 +92,7 @@ func TestGitIgnoresTheSame(t *testing.T) {
 	}
 	trees := uint64(30)
 	if os.Getenv("PILLION_LONG") == "1" {
-		trees = 2_000
+		trees = 500
 	}
 	files, dir := 0, t.TempDir()
 	git(t, dir, "init", "-q")

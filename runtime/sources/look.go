@@ -2,6 +2,7 @@ package sources
 
 import (
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,12 +25,18 @@ type tree struct {
 	roots []root
 	globs []string // relative to dir, with slashes
 	own   []string
+	most  bounds
+	log   *slog.Logger
+	said  bool // that there is too much to watch: Look's alone
 
 	view  atomic.Pointer[view] // of the last look
 	rules atomic.Bool          // rules have changed since somebody asked
 }
 
 var _ filewatch.Tree = (*tree)(nil)
+
+// bounds are how much is watched.
+type bounds struct{ folders, files int }
 
 // A root is a file or folder where looking begins.
 type root struct {
@@ -62,6 +69,11 @@ func (t *tree) Look() filewatch.Sight {
 		l.root(r)
 	}
 	t.view.Store(l.view)
+	if l.was != nil && l.view.full && !t.said {
+		t.said = true
+		t.log.Warn("there are too many files to watch all of them: name those that count by --watch=<paths>",
+			"folders", t.most.folders, "files", t.most.files)
+	}
 	if l.changed {
 		t.rules.Store(true)
 	}
@@ -163,11 +175,12 @@ func (l *look) folder(path string, up *folder, globbed bool) {
 	if l.view.inside[path] {
 		return
 	}
-	if len(l.view.inside) == maxFolders {
+	if len(l.view.inside) == l.tree.most.folders {
 		l.view.full = true
 		return
 	}
-	entries := entriesOf(path, maxFiles)
+	entries := entriesOf(path, l.tree.most.files+1)
+	l.view.full = l.view.full || len(entries) > l.tree.most.files
 	names, files := make([]string, len(entries)), []string{}
 	for i, e := range entries {
 		names[i] = e.Name()
@@ -271,7 +284,7 @@ func (l *look) file(path string, info fs.FileInfo) {
 	stamp := filewatch.StampOf(path, info)
 	switch {
 	case !stamp.There: // a link to a folder
-	case len(l.sight.Files) == maxFiles:
+	case len(l.sight.Files) == l.tree.most.files:
 		l.view.full = true
 	default:
 		l.sight.Files[path] = stamp

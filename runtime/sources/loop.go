@@ -42,8 +42,10 @@ func shape(name string) string { return numbers.ReplaceAllString(name, "#") }
 // restarted says that a round begins.
 func (l *loop) restarted(now time.Time) {
 	switch {
-	case len(l.told) == 0 || l.late:
+	case l.late:
 		l.common, l.times = nil, 0
+	case len(l.told) == 0:
+		// It was over before anything could be seen, or a person ended it.
 	case l.common == nil:
 		l.common, l.times = l.told, 1
 	default:

@@ -15,7 +15,7 @@ import (
 
 // newTree finds where looking begins.
 func newTree(o Options) (*tree, error) {
-	t := &tree{dir: filepath.Clean(o.Dir), own: o.Own}
+	t := &tree{dir: filepath.Clean(o.Dir), own: o.Own, most: bounds{maxFolders, maxFiles}}
 	if len(o.Paths) == 0 {
 		if o.Home != "" && (t.dir == filepath.Clean(o.Home) || isBelow(o.Home, t.dir)) {
 			return nil, usage(t.dir+" is your home folder, or above it: too much to watch", "name the app's own files: --watch=<paths>")
@@ -88,7 +88,7 @@ func (t *tree) tooMuch(v *view) error {
 		}
 	}
 	return usage(
-		fmt.Sprintf("there are more than %d folders or %d files to watch, most of them in %s", maxFolders, maxFiles, t.name(most)),
+		fmt.Sprintf("there are more than %d folders or %d files to watch, most of them in %s", t.most.folders, t.most.files, t.name(most)),
 		"name those that count, --watch=<paths>, or have the others ignored by a .gitignore or .pillionignore",
 	)
 }

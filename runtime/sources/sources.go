@@ -50,7 +50,6 @@ type Options struct {
 type Watched struct {
 	tree    *tree
 	files   *filewatch.Watching
-	log     *slog.Logger
 	changed chan Changes // capacity 1; only tell sends
 
 	mu      sync.Mutex // guards what follows
@@ -58,7 +57,6 @@ type Watched struct {
 	pending news       // what is in changed, if it is still there
 	builds  builds
 	loop    loop
-	full    bool // that there are too many files has been said
 }
 
 // news are Changes with all their paths.
@@ -71,10 +69,14 @@ func Watch(o Options) (*Watched, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watched{tree: t, log: o.Logger, changed: make(chan Changes, 1), last: time.Now()}
-	if w.log == nil {
-		w.log = slog.New(slog.DiscardHandler)
+	return t.watch(o)
+}
+
+func (t *tree) watch(o Options) (*Watched, error) {
+	if t.log = o.Logger; t.log == nil {
+		t.log = slog.New(slog.DiscardHandler)
 	}
+	w := &Watched{tree: t, changed: make(chan Changes, 1), last: time.Now()}
 	w.files = o.Files.WatchTree(t, w.heard)
 	if v := t.view.Load(); v.full {
 		w.Close()
@@ -120,11 +122,6 @@ func (w *Watched) Restarted() {
 func (w *Watched) heard(changes []filewatch.Change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.full && w.tree.view.Load().full {
-		w.full = true
-		w.log.Warn("there are too many files to watch all of them: name those that count by --watch=<paths>",
-			"folders", maxFolders, "files", maxFiles)
-	}
 	names := w.tree.written(changes, w.last)
 	w.last = time.Now()
 	if w.builds.running {

@@ -17,7 +17,7 @@ import (
 // ways are those by which a change is seen.
 var ways = map[string]func() *filewatch.Watcher{
 	"by events":  func() *filewatch.Watcher { return filewatch.New(nil) },
-	"by looking": func() *filewatch.Watcher { return filewatch.NewPolling(nil, 5*time.Millisecond) },
+	"by looking": func() *filewatch.Watcher { return filewatch.NewPolling(nil, 20*time.Millisecond) },
 }
 
 // bothWays runs a test with events and without.
