@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pillion-dev/pillion/cmd/internal/ui"
+	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/runtime/instance"
@@ -70,8 +72,10 @@ func runRestart(ctx context.Context, c *ui.Console, restart restartFunc, o resta
 		return context.Cause(ctx)
 	}
 	var failed []error
-	for _, r := range results {
-		failed = append(failed, r.err)
+	for i, name := range instanceNames(chosen) {
+		if err := results[i].err; err != nil {
+			failed = append(failed, namedError(name, err))
+		}
 	}
 	if err := errors.Join(failed...); err != nil {
 		return &ui.Exit{Status: exitFailed, Err: err}
@@ -119,6 +123,16 @@ func restartAll(ctx context.Context, c *ui.Console, restart restartFunc, chosen 
 		return nil
 	})
 	return results
+}
+
+// namedError says whose err is, where it does not say so itself.
+func namedError(name string, err error) error {
+	e := *apperr.From(err)
+	app, _, _ := strings.Cut(name, "/")
+	if !strings.HasPrefix(e.What, app) {
+		e.What = name + ": " + e.What
+	}
+	return &e
 }
 
 // byApp are the places of each app's instances. Live instances come in the

@@ -133,3 +133,37 @@ apps:
 		t.Errorf("a bottom row is drawn beside the command: %q", after)
 	}
 }
+
+// Who is started again, and who runs on although its newest source does not, is
+// seen in the last row.
+func TestTheBottomRowSaysWhoRestartsAndWhoIsStale(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := runFileOnScreen(t, `version: 1
+apps:
+- appID: web
+  appDirPath: `+dir+`
+  appPort: @A@
+  watch: true
+  build: test ! -e broken
+  command: [actor, "@A@"]
+- appID: worker
+  appDirPath: .
+  restart: always
+  command: [sh, -c, exit 3]
+`)
+	s.await("\x1b[2m↻\x1b[0m worker \x1b[33mrestarting\x1b[0m")
+	s.await("\x1b[32m✓\x1b[0m web   ")
+	broken := filepath.Join(dir, "broken")
+	if err := os.WriteFile(broken, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.await("\x1b[33m!\x1b[0m web \x1b[33mSTALE\x1b[0m   ")
+	if err := os.Remove(broken); err != nil {
+		t.Fatal(err)
+	}
+	s.await("\x1b[32m✓\x1b[0m restarted")
+	s.press("\x03")
+	s.status()
+	s.closed()
+}

@@ -219,6 +219,8 @@ func (m *member) part(st stack.Status) ui.FooterPart {
 		}
 	case st.End != nil:
 		p.Mark, p.Tone, p.Word = ui.MarkSkipped, ui.ToneMuted, st.End.Status
+	case st.Stale != "" && st.State == discovery.Ready:
+		p.Mark, p.Tone, p.Word = ui.MarkWarning, ui.ToneWarn, staleWord
 	case st.State == discovery.Ready, st.Ready && st.State == discovery.Starting:
 		p.Mark = ui.MarkOK
 	case st.State == discovery.Draining:

@@ -76,6 +76,9 @@ type Watch struct {
 	Bound func(Ports)
 	// State is called with each new state of the app's.
 	State func(discovery.State)
+	// Stale is called with why what runs is not the newest source, and with ""
+	// once it is again.
+	Stale func(why string)
 	// Ended is called when nothing is left of the app.
 	Ended func(End)
 }

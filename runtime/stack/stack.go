@@ -53,6 +53,8 @@ type Status struct {
 	// Ready means that it was ready at least once, or has no port to be ready
 	// with.
 	Ready bool
+	// Stale is why what runs is not the newest source; empty if it is.
+	Stale string
 	// End is how it ended; nil while it runs. Err is why it could not be run, or
 	// not any longer.
 	End *sidecar.End
@@ -195,6 +197,7 @@ func (r *run) one(ctx context.Context, i int, bound func()) {
 				s.Ready = s.Ready || state == discovery.Ready || !hasPort(app.Config)
 			})
 		},
+		Stale: func(why string) { r.change(i, func(s *Status) { s.Stale = why }) },
 		Ended: func(end sidecar.End) { r.change(i, func(s *Status) { s.End = &end }) },
 	}
 	_, err := r.Run(ctx, app.Config, app.Env)

@@ -33,6 +33,7 @@ type part struct {
 	ready time.Duration // how long to be ready after that; 0: never
 	ends  time.Duration // when it ends by itself; 0: never
 	exit  int
+	stale []string // what is told of its sources, once it is ready
 }
 
 func (s *script) note(text string) {
@@ -65,6 +66,9 @@ func (s *script) run(ctx context.Context, cfg config.Sidecar, env sidecar.Env) (
 		case <-ready:
 			s.note(cfg.AppID + " is ready")
 			env.Watch.State(discovery.Ready)
+			for _, why := range p.stale {
+				env.Watch.Stale(why)
+			}
 		case <-ends:
 			over, itself = true, true
 		case <-ctx.Done():
@@ -108,6 +112,31 @@ func TestAppsGetTheirPortsInOrderAndStartTogether(t *testing.T) {
 		}
 		if r.Interrupted || slices.ContainsFunc(r.Apps, stack.Status.Failed) {
 			t.Errorf("got %+v", r)
+		}
+	})
+}
+
+func TestWhatIsStaleIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{apps: map[string]part{
+			"a": {ready: time.Second, ends: time.Minute},
+			"b": {ready: time.Second, ends: time.Minute, stale: []string{"not built", "not built again", ""}},
+		}}
+		run := s.stack("a", "b")
+		var mu sync.Mutex
+		told := map[int][]string{}
+		run.Changed = func(i int, now stack.Status) {
+			mu.Lock()
+			defer mu.Unlock()
+			if last := told[i]; len(last) == 0 || last[len(last)-1] != now.Stale {
+				told[i] = append(last, now.Stale)
+			}
+		}
+		stack.Run(t.Context(), run)
+		want := map[int][]string{0: {""}, 1: {"", "not built", "not built again", ""}}
+		if diff := cmp.Diff(want, told); diff != "" {
+			t.Errorf("what was told (-want +got):\n%s", diff)
 		}
 	})
 }
