@@ -60,6 +60,10 @@ func (s *sidecar) renew(ctx context.Context, r renewal) error {
 		s.app().Restarting() // calls wait for what comes
 	}
 	err := s.replace(ctx, r)
+	if now := s.process(); old != nil && now != nil && now != old { // also one that ended again
+		s.updateEntry(func(e *rundir.Entry) { e.Restarts++ })
+		s.replaced.Add(1)
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -69,8 +73,6 @@ func (s *sidecar) renew(ctx context.Context, r renewal) error {
 	}
 	s.setStale("")
 	if old != nil {
-		s.updateEntry(func(e *rundir.Entry) { e.Restarts++ })
-		s.replaced.Add(1)
 		s.say(Notice{Kind: Good, Text: s.cfg.AppID + " restarted", Facts: []string{"took " + human.Took(time.Since(began))}})
 	}
 	return nil
@@ -282,6 +284,9 @@ func (s *sidecar) failedRenewal(old *process, e *apperr.Error) {
 
 // setStale notes why what runs is not what the sources say; "" that it is.
 func (s *sidecar) setStale(why string) {
+	if s.env.Watch.Stale != nil {
+		s.env.Watch.Stale(why)
+	}
 	s.updateEntry(func(e *rundir.Entry) {
 		switch {
 		case why == "":
