@@ -25,7 +25,7 @@ type Sidecar struct {
 	// Dir is where it runs; empty: the working folder.
 	Command []string
 	Dir     string
-	// Watch are the files and folders whose changes replace the command's
+	// Watch are the files, folders and patterns whose changes replace the command's
 	// process; what is relative is relative to Dir (WatchPaths). Empty: none.
 	Watch []string
 	// Build is a line for the shell, run in Dir before each start. Empty: none.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/near"
 )
 
 // A RestartPolicy is when an app's process that ended is started again.
@@ -119,14 +120,32 @@ func (c Sidecar) checkRestart() []error {
 		}
 	}
 	errs = append(errs, word("--restart", string(c.Restart), RestartPolicies))
-	for i, path := range c.WatchPaths() {
-		if _, err := os.Stat(path); err != nil {
-			errs = append(errs, &apperr.Error{
-				Reason: apperr.Usage, Err: err,
-				What:  fmt.Sprintf("--watch: %q cannot be read", c.Watch[i]),
-				Cause: fmt.Sprintf("%s: %v", path, bare(err)),
-			})
-		}
+	for i := range c.Watch {
+		errs = append(errs, c.checkWatch(i))
 	}
 	return errs
+}
+
+// checkWatch returns why there is nothing at a path that is watched. What a
+// pattern finds may be made later.
+func (c Sidecar) checkWatch(i int) error {
+	path := c.WatchPaths()[i]
+	_, err := os.Stat(path)
+	if err == nil || strings.ContainsAny(c.Watch[i], "*?[") {
+		return nil
+	}
+	e := &apperr.Error{
+		Reason: apperr.Usage, Err: err,
+		What:  fmt.Sprintf("--watch: %q cannot be read", c.Watch[i]),
+		Cause: fmt.Sprintf("%s: %v", path, bare(err)),
+	}
+	var names []string
+	entries, _ := os.ReadDir(filepath.Dir(path)) // what cannot be read has no names to offer
+	for _, one := range entries {
+		names = append(names, one.Name())
+	}
+	if meant := near.Match(filepath.Base(path), names); meant != "" {
+		e.Hint = "did you mean " + filepath.Join(filepath.Dir(c.Watch[i]), meant) + "?"
+	}
+	return e
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -66,18 +67,21 @@ func TestASidecarAloneIsToldNothingAboutACommand(t *testing.T) {
 
 func TestMistakesAboutRestartingAreToldTogether(t *testing.T) {
 	t.Parallel()
-	given := Given{"app-id": {"x"}, "watch": {".,srcc"}, "build": {"make"}, "restart": {"on_failure"}}
+	given := Given{"app-id": {"x"}, "watch": {".,srcc,lib/*.go"}, "build": {"make"}, "restart": {"on_failure"}}
 	c, err := Resolve(given, environment(nil), File{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Dir = t.TempDir()
+	if err := os.Mkdir(filepath.Join(c.Dir, "src"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	c.SetCommand(nil, given)
 	err = c.Validate()
 	for _, want := range []string{
 		"--watch is about a command, and there is none", "--build is about a command", "--restart is about a command",
 		`--restart: "on_failure" is not one of no, on-failure, always`, "did you mean on-failure?",
-		`--watch: "srcc" cannot be read (` + filepath.Join(c.Dir, "srcc") + ": no such file or directory)",
+		`--watch: "srcc" cannot be read (` + filepath.Join(c.Dir, "srcc") + ": no such file or directory; did you mean src?)",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
@@ -86,7 +90,7 @@ func TestMistakesAboutRestartingAreToldTogether(t *testing.T) {
 	if n := len(split(err)); n != 5 {
 		t.Errorf("%d mistakes, want 5:\n%v", n, err)
 	}
-	if want := []string{c.Dir, filepath.Join(c.Dir, "srcc")}; !slices.Equal(c.WatchPaths(), want) {
+	if want := []string{c.Dir, filepath.Join(c.Dir, "srcc"), filepath.Join(c.Dir, "lib", "*.go")}; !slices.Equal(c.WatchPaths(), want) {
 		t.Errorf("WatchPaths = %q, want %q", c.WatchPaths(), want)
 	}
 }

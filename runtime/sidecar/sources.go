@@ -23,8 +23,12 @@ func (s *sidecar) follow(context.Context) error {
 	if !s.watches() {
 		return nil
 	}
+	paths := s.cfg.Watch
+	if len(paths) == 1 && filepath.Clean(paths[0]) == "." {
+		paths = nil // --watch alone: nobody has named it
+	}
 	watched, err := sources.Watch(sources.Options{
-		Dir: s.workingFolder(), Paths: s.cfg.Watch, Own: s.ownFiles(), Home: config.UserHome(lookupIn(s.env.Environ)),
+		Dir: s.workingFolder(), Paths: paths, Own: s.ownFiles(), Home: config.UserHome(lookupIn(s.env.Environ)),
 		Files: s.files(), Logger: s.log,
 	})
 	s.sources.Watched = watched
