@@ -38,7 +38,7 @@ type ruleFile struct {
 // is in is not asked.
 func (f *folder) ignores(path string, dir bool) bool {
 	name := filepath.Base(path)
-	if isOne(never, name) {
+	if never.have(name) || !dir && neverFiles.have(name) {
 		return true
 	}
 	switch f.verdict(path, dir) {
@@ -48,7 +48,7 @@ func (f *folder) ignores(path string, dir bool) bool {
 		return false
 	case gitignore.Unsaid:
 	}
-	return isOne(outputs, name) || dir && slices.Contains(f.outputs, name)
+	return outputs.have(name) || dir && slices.Contains(f.outputs, name)
 }
 
 // verdict is what the rules say of path; those of the nearest folder count.
