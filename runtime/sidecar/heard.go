@@ -131,7 +131,8 @@ func (s *sidecar) announceStart() {
 // sayStarting breaks the silence of an app that takes its time, such as one
 // that compiles first.
 func (s *sidecar) sayStarting() {
-	if s.ready.Load() || s.puzzled.Load() || s.process() == nil {
+	p := s.process()
+	if s.ready.Load() || s.puzzled.Load() || p == nil || p.isOver() {
 		return
 	}
 	s.say(Notice{
