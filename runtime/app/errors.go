@@ -16,8 +16,19 @@ import (
 	"github.com/pillion-dev/pillion/internal/callctx"
 )
 
-// explain makes err, whatever it is, what the caller is told.
+// explain makes err, whatever it is, what the caller is told. A proof that the
+// last connection did not carry the call is none for the one before.
 func (a *App) explain(ctx context.Context, h *handover, err error) *apperr.Error {
+	e := a.explainLast(ctx, h, err)
+	if !h.seen || e.Reached == apperr.ReachedMaybe {
+		return e
+	}
+	out := *e
+	out.Reached = apperr.ReachedMaybe
+	return &out
+}
+
+func (a *App) explainLast(ctx context.Context, h *handover, err error) *apperr.Error {
 	if told, ok := errors.AsType[*apperr.Error](err); ok {
 		return told
 	}

@@ -18,6 +18,7 @@ type handover struct {
 	held     time.Duration
 	sent     time.Time // when it was handed on; zero before
 	touched  atomic.Bool
+	seen     bool // the app may have seen it on a connection before
 	exchange exchange
 	answer   invoke.Answer
 }

@@ -46,6 +46,7 @@ func (p *pool) exchange(ctx context.Context, h *handover) (*invoke.Answer, error
 	if !lapse.untouched && !h.repeatable() {
 		return nil, err
 	}
+	h.seen = h.seen || !lapse.untouched
 	if c, err = p.get(ctx, 0); err != nil {
 		return nil, err
 	}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/internal/porttest"
 	"github.com/pillion-dev/pillion/internal/within"
@@ -71,6 +74,42 @@ func TestIdleConnectionThatTheAppClosesIsDropped(t *testing.T) {
 	if err := within.Receive(t, dropped); err != nil {
 		t.Error(err)
 	}
+}
+
+// An app that ends with a call on a connection that had been idle may have seen
+// it, though its exit is what the call fails of.
+func TestARepeatedCallMayHaveReachedTheApp(t *testing.T) {
+	t.Parallel()
+	ln := listen(t)
+	apps := make(chan *app.App, 1)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer func() { _ = c.Close() }() // that is how it ends
+				if readUntil(c, "\r\n\r\n") == "" {
+					return
+				}
+				_, _ = io.WriteString(c, ok2)
+				if readUntil(c, "\r\n\r\n") != "" {
+					_ = ln.Close()
+					(<-apps).Exited("exit status 1")
+				}
+			})
+		}
+	})
+	a, _ := runApp(t, app.Config{Port: portOf(ln)})
+	apps <- a
+	do(t, a, get("/"))
+	_, err := a.Serve(within.Context(t), get("/"))
+	if e := apperr.From(err); !strings.Contains(e.What, "has exited") || e.Reached != apperr.ReachedMaybe || a.Stale() != 1 {
+		t.Errorf("%v, reached %v, %d stale", e, e.Reached, a.Stale())
+	}
+	all.Wait()
 }
 
 // A connection that the app has closed is not used: an app that restarts
