@@ -24,8 +24,12 @@ const (
 )
 
 // dialTimeout bounds one attempt to connect to the app: it is on this machine,
-// or beside it.
-const dialTimeout = 5 * time.Second
+// or beside it. On the loopback the system is asked again after firstDial, and
+// then ever later.
+const (
+	dialTimeout = 5 * time.Second
+	firstDial   = 10 * time.Millisecond
+)
 
 // A closedError says that nothing listens where the app should, or not any
 // longer. Not a byte of the call was written.
@@ -171,8 +175,7 @@ func (p *place) dialHost(ctx context.Context, at *spot, host string) (net.Conn, 
 		return nil, "", fmt.Errorf("no port: %w", errRefused)
 	}
 	authority := net.JoinHostPort(host, strconv.Itoa(int(at.port)))
-	d := net.Dialer{Timeout: dialTimeout}
-	c, err := d.DialContext(ctx, "tcp", authority)
+	c, err := connect(ctx, authority)
 	if errors.Is(err, errReset) {
 		err = fmt.Errorf("%w: %w", errRefused, err) // it waited to be accepted when the port was closed
 	}
@@ -191,6 +194,33 @@ func (p *place) dialHost(ctx context.Context, at *spot, host string) (net.Conn, 
 		return nil, "", fmt.Errorf("TLS with %s: %w", authority, err)
 	}
 	return secured, authority, nil
+}
+
+// connect makes a connection. An app may let only a handful wait to be accepted,
+// Python's http.server five; whoever comes when those are there is not answered,
+// and the system asks again after a second. On the loopback we ask again
+// ourselves, and much sooner: with calls in a burst, as those that have waited
+// for the app, all others wait behind one that waits for that second.
+func connect(ctx context.Context, authority string) (net.Conn, error) {
+	addr, err := netip.ParseAddrPort(authority)
+	near := err == nil && addr.Addr().IsLoopback()
+	began := time.Now()
+	for patience := firstDial; ; patience *= 2 {
+		left := max(dialTimeout-time.Since(began), firstDial)
+		d := net.Dialer{Timeout: left}
+		if near && patience < left {
+			d.Timeout = patience
+		}
+		c, err := d.DialContext(ctx, "tcp", authority)
+		if err == nil || d.Timeout == left || ctx.Err() != nil || !isTimedOut(err) {
+			return c, err
+		}
+	}
+}
+
+func isTimedOut(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
 }
 
 // tlsConfig verifies the app's certificate unless the connection stays on this
