@@ -70,6 +70,7 @@ type gate struct {
 // A ticket is a call's place in the queue. It keeps its number when the app
 // goes away again before the call was written.
 type ticket struct {
+	call     *invoke.Call
 	number   uint64
 	cost     int64
 	only     bool
@@ -191,9 +192,22 @@ func (g *gate) admit(t *ticket) error {
 		return errTooMany(g.limits)
 	}
 	if g.bytes+t.cost > g.limits.Bytes {
+		g.weigh()
+	}
+	if g.bytes+t.cost > g.limits.Bytes {
 		return errTooMuch(g.limits)
 	}
 	return nil
+}
+
+// weigh finds out anew what the calls that wait cost: bodies that were on their
+// way have come. The lock is held.
+func (g *gate) weigh() {
+	g.bytes = 0
+	for _, t := range g.queue {
+		t.cost = holdCost(t.call)
+		g.bytes += t.cost
+	}
 }
 
 // insert puts t into the queue at its place. The lock is held.
@@ -409,11 +423,11 @@ func holdCost(c *invoke.Call) int64 {
 	for i := range c.Fields {
 		cost += int64(len(c.Fields[i].Name) + len(c.Fields[i].Value))
 	}
-	if c.Body != nil {
-		if c.Length >= 0 && c.Length < bufferedBody {
-			return cost + c.Length
-		}
-		return cost + bufferedBody
+	if n, all := invoke.Held(c.Body); all {
+		return cost + n
 	}
-	return cost
+	if c.Length >= 0 && c.Length < bufferedBody {
+		return cost + c.Length
+	}
+	return cost + bufferedBody
 }

@@ -192,6 +192,45 @@ func TestHoldIsBounded(t *testing.T) {
 	}
 }
 
+// A body of no known length costs what it may become until it is there, and then
+// what it is.
+func TestWhatIsHeldCostsWhatItIs(t *testing.T) {
+	t.Parallel()
+	port := porttest.Reserve(t).Number()
+	a, _ := runApp(t, app.Config{Port: port, Command: true, Hold: app.HoldLimits{Bytes: 1 << 20}})
+	var there atomic.Bool
+	call := func() *invoke.Call {
+		return &invoke.Call{Verb: "POST", Path: "/", Only: true, Body: comingBody{invoke.BytesBody([]byte("x")), &there}, Length: -1}
+	}
+	const most = 3 // with what a call costs beside its body
+	results := held(t, a, most, func(int) *invoke.Call { return call() })
+	if e := failed(t, a, call()); e.Reason != apperr.HoldExceeded {
+		t.Errorf("one more while bodies are on their way: %s", e.Reason)
+	}
+	there.Store(true)
+	more := held(t, a, 100, func(int) *invoke.Call { return call() })
+	a.Exited("exit status 1")
+	for range most {
+		_ = within.Receive(t, results) // it has exited
+	}
+	for range 100 {
+		if e := apperr.From(within.Receive(t, more)); e.Reason == apperr.HoldExceeded {
+			t.Fatalf("one more when they are there: %v", e)
+		}
+	}
+}
+
+// A comingBody is all there once there says so.
+type comingBody struct {
+	invoke.Body
+	there *atomic.Bool
+}
+
+func (b comingBody) Held() (int64, bool) {
+	n, _ := invoke.Held(b.Body)
+	return n, b.there.Load()
+}
+
 func TestHoldEndsAfterItsTime(t *testing.T) {
 	t.Parallel()
 	port := porttest.Reserve(t).Number()

@@ -54,6 +54,26 @@ func Whole(b Body) (rest []byte, ok bool) {
 	return nil, false
 }
 
+// A HeldBody is a Body that knows how much of it waits in memory.
+type HeldBody interface {
+	Body
+	// Held is how many bytes are left to read, if all of them are in memory. It
+	// may be asked while nobody reads.
+	Held() (n int64, ok bool)
+}
+
+// Held is how many bytes of b are left to read, if all of them are in memory;
+// none of a nil b.
+func Held(b Body) (n int64, ok bool) {
+	if b == nil {
+		return 0, true
+	}
+	if h, has := b.(HeldBody); has {
+		return h.Held()
+	}
+	return 0, false
+}
+
 // BytesBody is data, which must not be changed any more, as a Body without
 // trailers. BytesBody(nil) is the empty body an Answer has when there is none.
 func BytesBody(data []byte) Body {
@@ -77,6 +97,7 @@ func (b *bytesBody) Read(p []byte) (int, error) {
 func (b *bytesBody) Close() error          { return nil }
 func (b *bytesBody) Trailers() Fields      { return nil }
 func (b *bytesBody) Whole() ([]byte, bool) { return b.rest, true }
+func (b *bytesBody) Held() (int64, bool)   { return int64(len(b.rest)), true }
 
 type emptyBody struct{}
 
@@ -84,3 +105,4 @@ func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
 func (emptyBody) Close() error             { return nil }
 func (emptyBody) Trailers() Fields         { return nil }
 func (emptyBody) Whole() ([]byte, bool)    { return nil, true }
+func (emptyBody) Held() (int64, bool)      { return 0, true }

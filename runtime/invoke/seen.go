@@ -66,6 +66,8 @@ func (b *seenBody) Whole() ([]byte, bool) {
 	return rest, ok
 }
 
+func (b *seenBody) Held() (int64, bool) { return Held(b.Body) }
+
 func (b *seenBody) Complete() ([]byte, Fields, bool) {
 	rest, trailers, ok := Complete(b.Body)
 	if ok {

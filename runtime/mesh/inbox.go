@@ -153,6 +153,13 @@ func (in *inbox) whole() ([]byte, invoke.Fields, bool) {
 	return in.pieces[0], in.trailers, true
 }
 
+// held is how much is unread, if no more comes.
+func (in *inbox) held() (n int64, ok bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return int64(in.size), in.ended
+}
+
 // giveUp is shut, by who knows that nobody holds anything any more.
 func (in *inbox) giveUp(err error) int {
 	in.mu.Lock()

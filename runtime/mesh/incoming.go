@@ -312,6 +312,9 @@ func (b *requestBody) Whole() ([]byte, bool) {
 // Complete is the rest of the body and what follows it, if all of it has come.
 func (b *requestBody) Complete() ([]byte, invoke.Fields, bool) { return b.in.in.whole() }
 
+// Held is how many bytes of the body are unread, if all of it has come.
+func (b *requestBody) Held() (int64, bool) { return b.in.in.held() }
+
 // Close tells the caller that no more is wanted.
 func (b *requestBody) Close() error {
 	if !b.in.in.isEnded() && b.in.l.stream(b.in.id) == &b.in.stream {
