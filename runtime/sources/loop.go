@@ -10,8 +10,11 @@ import (
 const (
 	// rounds is after how many starts in a row the same files must change.
 	rounds = 5
-	// soon is how long after a start a change may be of the start's making.
-	soon = 10 * time.Second
+	// soon is how long after a start a change may be of the start's making, and
+	// atOnce how long for what people write: somebody who saves, looks, and saves
+	// again is no loop.
+	soon   = 10 * time.Second
+	atOnce = 2 * time.Second
 )
 
 // A loop watches for files that change after every start of the app, as those do
@@ -67,11 +70,12 @@ func (l *loop) restarted(now time.Time) {
 // judge returns those of the changed files that still count, and those that do
 // not any more from now on.
 func (l *loop) judge(names []string, byBuild bool, now time.Time) (count, loops []string) {
-	early := byBuild || now.Sub(l.began) <= soon
-	names = slices.DeleteFunc(names, func(name string) bool { return l.isClosed(name, early) })
+	since := now.Sub(l.began)
+	names = slices.DeleteFunc(names, func(name string) bool { return l.isClosed(name, byBuild || isEarly(name, since)) })
 	if len(names) == 0 {
 		return nil, nil
 	}
+	early := byBuild || !slices.ContainsFunc(names, func(name string) bool { return !isEarly(name, since) })
 	if l.round > 0 && early && l.times >= rounds-1 && l.all(names) {
 		for _, name := range names {
 			l.close(shape(name))
@@ -86,6 +90,15 @@ func (l *loop) judge(names []string, byBuild bool, now time.Time) (count, loops 
 	}
 	l.late = l.late || !early || l.round == 0
 	return names, nil
+}
+
+// isEarly reports whether a file that changed so long after a start may have
+// because of it.
+func isEarly(name string, since time.Duration) bool {
+	if isCode(name) {
+		return since <= atOnce
+	}
+	return since <= soon
 }
 
 // all reports whether all the names changed in each of the last rounds.

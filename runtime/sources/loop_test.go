@@ -106,6 +106,17 @@ func TestWhatChangesLongAfterAStartIsNoLoop(t *testing.T) {
 	})
 }
 
+func TestWhoSavesLooksAndSavesAgainIsNoLoop(t *testing.T) {
+	inABubble(t, func(t *testing.T, dir string, w *sources.Watched) {
+		for n := range 20 {
+			w.Restarted()
+			time.Sleep(3 * time.Second)
+			write(t, dir, "main.go", fmt.Sprintf("%*d", n+1, n))
+			wants(t, w, "main.go")
+		}
+	})
+}
+
 func TestAnotherFileEachTimeIsNoLoop(t *testing.T) {
 	inABubble(t, func(t *testing.T, dir string, w *sources.Watched) {
 		for n := range 20 {
