@@ -38,6 +38,7 @@ type World struct {
 	Env     []string
 	t       testing.TB
 	program string
+	folder  string // where programs run
 }
 
 // New makes a world for t in which program is pillion.
@@ -48,7 +49,7 @@ func New(t testing.TB, program string) *World {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // a temporary folder
-	w := &World{Dir: dir, t: t, program: program}
+	w := &World{Dir: dir, t: t, program: program, folder: dir}
 	for _, kv := range os.Environ() {
 		if name, _, _ := strings.Cut(kv, "="); !leadsOut(name) {
 			w.Env = append(w.Env, kv)
@@ -88,7 +89,7 @@ func (w *World) Write(name, content string) string {
 func (w *World) Pillion(args ...string) (out string, status int) {
 	w.t.Helper()
 	c := exec.CommandContext(w.t.Context(), w.program, args...) //nolint:gosec // the program under test
-	c.Env, c.Dir = w.Env, w.Dir
+	c.Env, c.Dir = w.Env, w.folder
 	data, err := c.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -111,7 +112,7 @@ type Instance struct {
 // List is what runs in the world.
 func (w *World) List() ([]Instance, error) {
 	c := exec.Command(w.program, "list", "-o", "json") //nolint:gosec,noctx // the program under test
-	c.Env, c.Dir = w.Env, w.Dir
+	c.Env, c.Dir = w.Env, w.folder
 	out, err := c.Output()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -145,6 +146,13 @@ func (w *World) With(env ...string) *World {
 	return &more
 }
 
+// In is the world as seen from one of its folders.
+func (w *World) In(folder string) *World {
+	other := *w
+	other.folder = filepath.Join(w.Dir, folder)
+	return &other
+}
+
 // Start is Run for a whole command line.
 func (w *World) Start(id string, args ...string) *Sidecar {
 	w.t.Helper()
@@ -162,7 +170,7 @@ func (w *World) Start(id string, args ...string) *Sidecar {
 func (w *World) Begin(id string, args ...string) *Sidecar {
 	w.t.Helper()
 	c := exec.Command(w.program, args...) //nolint:gosec,noctx // it is stopped by StartProcess: the program under test
-	c.Env, c.Dir = w.Env, w.Dir
+	c.Env, c.Dir = w.Env, w.folder
 	return &Sidecar{Process: StartProcess(w.t, c), ID: id}
 }
 
