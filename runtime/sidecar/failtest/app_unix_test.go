@@ -59,7 +59,9 @@ func runApp() error {
 		return err
 	}
 	fmt.Println(listens + strconv.Itoa(os.Getpid()))
-	server := &http.Server{Handler: a, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: a, ReadHeaderTimeout: time.Minute, Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
 	return server.Serve(ln)
 }
 
