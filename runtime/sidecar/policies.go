@@ -7,8 +7,12 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/near"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/resiliency"
@@ -29,6 +33,7 @@ func (s *sidecar) judgePolicies(r *resources) {
 		Activated: func(e resiliency.Event) { s.metrics.PolicyActivated(counted(e)) },
 		Logger:    s.log,
 	}, before)
+	r.targets = newPolicyTargets(r.Resiliencies)
 	for _, doubt := range append(doubts, r.strangers()...) {
 		r.doubt(doubt)
 	}
@@ -60,7 +65,77 @@ func counted(e resiliency.Event) telemetry.Policy {
 
 // policyOf is what counts for calls of an app, or of another target.
 func (s *sidecar) policyOf(target string) *resiliency.Policy {
-	return s.resources.current().policies.App(target)
+	told := s.resources.current()
+	if told.targets.isNew(target) {
+		s.doubtTargets(told, target)
+	}
+	return told.policies.App(target)
+}
+
+// doubtTargets warns of policies whose target is called as nobody is, if an app
+// that is called has nearly that name, and no policies.
+func (s *sidecar) doubtTargets(told *resources, called string) {
+	other := near.Match(called, slices.Sorted(maps.Keys(told.targets.at)))
+	if other == "" || told.targets.at[called] != "" {
+		return
+	}
+	app, namespace, said := strings.Cut(other, ".")
+	if !said {
+		namespace = s.cfg.Namespace
+	}
+	if s.net.resolver.Known(discovery.Key{Namespace: namespace, App: app}) {
+		return
+	}
+	s.say(Notice{
+		Kind: Warning, Text: told.targets.at[other] + ": the policies of app " + other + " are nobody's: no app is known by that name",
+		Cause: called + " is called, and has none", Hint: "did you mean " + called + "?",
+	})
+}
+
+// maxCalled bounds the targets that are remembered to have been called.
+const maxCalled = 1000
+
+// policyTargets are the apps that policies are for, and which targets have been
+// called since they were read.
+type policyTargets struct {
+	at map[string]string // where they stand, by name
+
+	mu     sync.Mutex // held by who replaces called
+	called atomic.Pointer[map[string]bool]
+}
+
+// newPolicyTargets are those of the resiliencies.
+func newPolicyTargets(all []config.Resiliency) *policyTargets {
+	t := &policyTargets{at: map[string]string{}}
+	for _, r := range all {
+		for name, policies := range r.Targets.Apps {
+			t.at[name] = policies.At
+		}
+	}
+	return t
+}
+
+// isNew reports whether the target is called for the first time. It costs
+// nothing where no policy names an app.
+func (t *policyTargets) isNew(target string) bool {
+	if len(t.at) == 0 {
+		return false
+	}
+	called := t.called.Load()
+	if called != nil && (*called)[target] {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	next := map[string]bool{target: true}
+	if called = t.called.Load(); called != nil {
+		if (*called)[target] || len(*called) >= maxCalled {
+			return false
+		}
+		maps.Copy(next, *called)
+	}
+	t.called.Store(&next)
+	return true
 }
 
 // countPolicies counts the resiliencies in force, now and when they change.

@@ -289,3 +289,40 @@ spec:
 		caller.awaitNotice("instance left out app=callee.default instance=")
 	}
 }
+
+// A target that nobody is called like is likely to be meant for who is called.
+func TestPoliciesForNobodyAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	_, port := newCountedApp(t)
+	file := filepath.Join(t.TempDir(), "resiliency.yaml")
+	put(t, file, `apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata: {name: mine}
+spec:
+  policies:
+    timeouts: {short: 1m}
+  targets:
+    apps:
+      calee: {timeout: short}
+      later: {timeout: short}
+`)
+	p := newPlace(t)
+	p.start("", config.Sidecar{AppID: "callee", AppPort: port}).awaitNotice("is ready")
+	caller := p.start("", config.Sidecar{AppID: "caller", ResourcesPaths: []string{file}})
+	caller.awaitNotice("sidecar is up")
+	for range 3 {
+		if status, text, _ := get(t, p.door("caller"), "/v1.0/invoke/callee/method/200"); status != http.StatusOK {
+			t.Errorf("%d %s", status, text)
+		}
+	}
+	caller.awaitNotice(file + ":9: the policies of app calee are nobody's")
+	n := 0
+	for _, notice := range caller.notices() {
+		if strings.Contains(notice.Text, "nobody's") {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("it says %v", caller.notices())
+	}
+}

@@ -32,6 +32,7 @@ type resources struct {
 	pipeline middleware.Handler
 	// policies are what the resiliencies say.
 	policies *resiliency.Set
+	targets  *policyTargets
 	// doubts are what a person should look at.
 	doubts []Notice
 }
