@@ -3,6 +3,7 @@
 package failtest_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -37,13 +38,23 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil { // what they do most is wait
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	return m.Run()
 }
 
-// times is how often something is done: few times, or many in the long form.
+// times is how often something is done: few times where everything is tested, a
+// third of that every day, many in the long form.
 func times(few, many int) int {
-	if os.Getenv("PILLION_LONG") != "" {
+	switch {
+	case os.Getenv("PILLION_LONG") != "":
 		return many
+	case os.Getenv("CI") != "" || os.Getenv("PILLION_TEST_ALL") != "":
+		return few
+	default:
+		return (few + 2) / 3
 	}
-	return few
 }

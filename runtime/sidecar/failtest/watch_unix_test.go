@@ -112,7 +112,7 @@ func TestNothingFailsWhileSourcesChange(t *testing.T) {
 			f.w.In("src").With(append(p.env(t), "RECORD="+f.record())...).Run("orders", p.run(t)...)
 			l := newLoad(t, f.caller().HTTP)
 			l.verbs = []string{"GET", "POST"}
-			rate := times(50, 200)
+			rate := max(50, times(0, 200))
 			stop := l.pace("/a", rate)
 			began, pause := time.Now(), time.Duration(times(0, 6))*time.Second
 			for n := range times(6, 50) {
