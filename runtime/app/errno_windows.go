@@ -2,6 +2,10 @@ package app
 
 import "syscall"
 
+// firstDial is all the time there is: this system refuses who finds a queue full,
+// and takes its time to say that nobody listens.
+const firstDial = dialTimeout
+
 // errRefused, errNoAddress and errNoFamily are what dialling gives if nobody
 // listens, or if the machine has no such address or family (no IPv6, say);
 // errReset is a connection that the app threw away. They are Winsock's numbers.

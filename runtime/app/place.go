@@ -24,12 +24,8 @@ const (
 )
 
 // dialTimeout bounds one attempt to connect to the app: it is on this machine,
-// or beside it. On the loopback the system is asked again after firstDial, and
-// then ever later.
-const (
-	dialTimeout = 5 * time.Second
-	firstDial   = 10 * time.Millisecond
-)
+// or beside it.
+const dialTimeout = 5 * time.Second
 
 // A closedError says that nothing listens where the app should, or not any
 // longer. Not a byte of the call was written.
@@ -199,14 +195,14 @@ func (p *place) dialHost(ctx context.Context, at *spot, host string) (net.Conn, 
 // connect makes a connection. An app may let only a handful wait to be accepted,
 // Python's http.server five; whoever comes when those are there is not answered,
 // and the system asks again after a second. On the loopback we ask again
-// ourselves, and much sooner: with calls in a burst, as those that have waited
-// for the app, all others wait behind one that waits for that second.
+// ourselves, after firstDial and then ever later: of calls in a burst, as those
+// that have waited for the app, all others wait behind the one that waits.
 func connect(ctx context.Context, authority string) (net.Conn, error) {
 	addr, err := netip.ParseAddrPort(authority)
 	near := err == nil && addr.Addr().IsLoopback()
 	began := time.Now()
 	for patience := firstDial; ; patience *= 2 {
-		left := max(dialTimeout-time.Since(began), firstDial)
+		left := max(dialTimeout-time.Since(began), time.Millisecond)
 		d := net.Dialer{Timeout: left}
 		if near && patience < left {
 			d.Timeout = patience
