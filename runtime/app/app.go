@@ -178,7 +178,8 @@ func (a *App) carry(ctx context.Context, h *handover, through bool) (*invoke.Ans
 
 // wait holds the call until the app may get it.
 func (a *App) wait(ctx context.Context, h *handover) error {
-	h.ticket.call, h.ticket.cost, h.ticket.only = h.call, holdCost(h.call), h.call.Only
+	head, body := holdCost(h.call)
+	h.ticket.call, h.ticket.cost, h.ticket.only = h.call, head+body, h.call.Only
 	waits := time.Now()
 	err := a.gate.enter(ctx, &h.ticket)
 	if waited := time.Since(waits); waited > time.Millisecond {

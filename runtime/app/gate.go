@@ -191,23 +191,38 @@ func (g *gate) admit(t *ticket) error {
 	if len(g.queue) >= g.limits.Calls {
 		return errTooMany(g.limits)
 	}
-	if g.bytes+t.cost > g.limits.Bytes {
-		g.weigh()
-	}
-	if g.bytes+t.cost > g.limits.Bytes {
+	if g.bytes+t.cost > g.limits.Bytes && g.weigh(t) > g.limits.Bytes {
 		return errTooMuch(g.limits)
 	}
 	return nil
 }
 
-// weigh finds out anew what the calls that wait cost: bodies that were on their
-// way have come. The lock is held.
-func (g *gate) weigh() {
-	g.bytes = 0
-	for _, t := range g.queue {
-		t.cost = holdCost(t.call)
-		g.bytes += t.cost
+// weigh finds out anew what the calls that wait cost, since bodies that were on
+// their way have come, and returns what they and t may take together: those of
+// one line no more than it holds. The lock is held.
+func (g *gate) weigh(t *ticket) (together int64) {
+	type load struct{ bytes, most int64 }
+	lines := map[any]load{}
+	add := func(t *ticket) {
+		head, body := holdCost(t.call)
+		t.cost = head + body
+		together += head
+		if line, most := invoke.Line(t.call.Body); line != nil {
+			lines[line] = load{lines[line].bytes + body, most}
+			return
+		}
+		together += body
 	}
+	g.bytes = 0
+	for _, waiting := range g.queue {
+		add(waiting)
+		g.bytes += waiting.cost
+	}
+	add(t)
+	for _, l := range lines {
+		together += min(l.bytes, l.most)
+	}
+	return together
 }
 
 // insert puts t into the queue at its place. The lock is held.
@@ -417,17 +432,18 @@ func (g *gate) drain(ctx context.Context) error {
 // nobody reads yet.
 const bufferedBody = 256 << 10
 
-// holdCost is what a call keeps in memory while it waits.
-func holdCost(c *invoke.Call) int64 {
-	cost := int64(len(c.Path) + len(c.Verb))
+// holdCost is what a call may keep in memory while it waits: its head and its
+// body.
+func holdCost(c *invoke.Call) (head, body int64) {
+	head = int64(len(c.Path) + len(c.Verb))
 	for i := range c.Fields {
-		cost += int64(len(c.Fields[i].Name) + len(c.Fields[i].Value))
+		head += int64(len(c.Fields[i].Name) + len(c.Fields[i].Value))
 	}
 	if n, all := invoke.Held(c.Body); all {
-		return cost + n
+		return head, n
 	}
 	if c.Length >= 0 && c.Length < bufferedBody {
-		return cost + c.Length
+		return head, c.Length
 	}
-	return cost + bufferedBody
+	return head, bufferedBody
 }

@@ -193,43 +193,52 @@ func TestHoldIsBounded(t *testing.T) {
 }
 
 // A body of no known length costs what it may become until it is there, and then
-// what it is.
+// what it is; those of one line never more than that holds.
 func TestWhatIsHeldCostsWhatItIs(t *testing.T) {
 	t.Parallel()
-	port := porttest.Reserve(t).Number()
-	a, _ := runApp(t, app.Config{Port: port, Command: true, Hold: app.HoldLimits{Bytes: 1 << 20}})
-	var there atomic.Bool
-	call := func() *invoke.Call {
-		return &invoke.Call{Verb: "POST", Path: "/", Only: true, Body: comingBody{invoke.BytesBody([]byte("x")), &there}, Length: -1}
-	}
-	const most = 3 // with what a call costs beside its body
-	results := held(t, a, most, func(int) *invoke.Call { return call() })
-	if e := failed(t, a, call()); e.Reason != apperr.HoldExceeded {
-		t.Errorf("one more while bodies are on their way: %s", e.Reason)
-	}
-	there.Store(true)
-	more := held(t, a, 100, func(int) *invoke.Call { return call() })
-	a.Exited("exit status 1")
-	for range most {
-		_ = within.Receive(t, results) // it has exited
-	}
-	for range 100 {
-		if e := apperr.From(within.Receive(t, more)); e.Reason == apperr.HoldExceeded {
-			t.Fatalf("one more when they are there: %v", e)
+	for _, line := range []any{nil, "a link"} {
+		var there atomic.Bool
+		call := func(int) *invoke.Call {
+			return &invoke.Call{Verb: "POST", Path: "/", Only: true, Body: comingBody{invoke.BytesBody([]byte("x")), &there, line}, Length: -1}
+		}
+		a, _ := runApp(t, app.Config{Port: porttest.Reserve(t).Number(), Command: true, Hold: app.HoldLimits{Bytes: 1 << 20}})
+		first := 3 // which may take 256 KiB each
+		if line != nil {
+			first = 50
+		}
+		results := held(t, a, first, call)
+		if line == nil {
+			if e := failed(t, a, call(0)); e.Reason != apperr.HoldExceeded {
+				t.Errorf("one more while bodies are on their way: %s", e.Reason)
+			}
+		}
+		there.Store(true)
+		more := held(t, a, 100, call)
+		a.Exited("exit status 1")
+		for range first {
+			_ = within.Receive(t, results) // it has exited
+		}
+		for range 100 {
+			if e := apperr.From(within.Receive(t, more)); e.Reason == apperr.HoldExceeded {
+				t.Fatalf("one more when they are there: %v", e)
+			}
 		}
 	}
 }
 
-// A comingBody is all there once there says so.
+// A comingBody is all there once there says so. Of its line half a MiB may wait.
 type comingBody struct {
 	invoke.Body
 	there *atomic.Bool
+	line  any
 }
 
 func (b comingBody) Held() (int64, bool) {
 	n, _ := invoke.Held(b.Body)
 	return n, b.there.Load()
 }
+
+func (b comingBody) Line() (line any, most int64) { return b.line, 512 << 10 }
 
 func TestHoldEndsAfterItsTime(t *testing.T) {
 	t.Parallel()

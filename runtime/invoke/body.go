@@ -74,6 +74,23 @@ func Held(b Body) (n int64, ok bool) {
 	return 0, false
 }
 
+// A LinedBody is a Body that came on a line with others, which have a bound
+// together.
+type LinedBody interface {
+	Body
+	// Line is the line, and how many bytes of all that came on it and were not
+	// read may wait in memory.
+	Line() (line any, most int64)
+}
+
+// Line is the line of b; nil if it has none.
+func Line(b Body) (line any, most int64) {
+	if l, has := b.(LinedBody); has {
+		return l.Line()
+	}
+	return nil, 0
+}
+
 // BytesBody is data, which must not be changed any more, as a Body without
 // trailers. BytesBody(nil) is the empty body an Answer has when there is none.
 func BytesBody(data []byte) Body {

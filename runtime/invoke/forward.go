@@ -73,6 +73,7 @@ type guardedBody struct{ Body }
 func (b guardedBody) Trailers() Fields      { return guardTrailers(b.Body.Trailers()) }
 func (b guardedBody) Whole() ([]byte, bool) { return Whole(b.Body) }
 func (b guardedBody) Held() (int64, bool)   { return Held(b.Body) }
+func (b guardedBody) Line() (any, int64)    { return Line(b.Body) }
 
 func (b guardedBody) Complete() ([]byte, Fields, bool) {
 	rest, trailers, ok := Complete(b.Body)

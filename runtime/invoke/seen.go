@@ -67,6 +67,7 @@ func (b *seenBody) Whole() ([]byte, bool) {
 }
 
 func (b *seenBody) Held() (int64, bool) { return Held(b.Body) }
+func (b *seenBody) Line() (any, int64)  { return Line(b.Body) }
 
 func (b *seenBody) Complete() ([]byte, Fields, bool) {
 	rest, trailers, ok := Complete(b.Body)

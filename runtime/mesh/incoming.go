@@ -315,6 +315,9 @@ func (b *requestBody) Complete() ([]byte, invoke.Fields, bool) { return b.in.in.
 // Held is how many bytes of the body are unread, if all of it has come.
 func (b *requestBody) Held() (int64, bool) { return b.in.in.held() }
 
+// Line is the link that the body came on.
+func (b *requestBody) Line() (line any, most int64) { return b.in.l, linkWindow }
+
 // Close tells the caller that no more is wanted.
 func (b *requestBody) Close() error {
 	if !b.in.in.isEnded() && b.in.l.stream(b.in.id) == &b.in.stream {

@@ -3,6 +3,8 @@
 package failtest_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -50,4 +52,26 @@ func (f *fleet) once() {
 	i := f.begin()
 	i.ready()
 	f.stop(i)
+}
+
+// An app that starts is waited for by as many calls as may be held, whatever
+// small bodies they have.
+func TestManyCallsWaitForOneApp(t *testing.T) {
+	t.Parallel()
+	const calls = 900
+	f := newFleet(t, 0)
+	sign := filepath.Join(f.w.Dir, "open")
+	w := f.w.With(roleEnv+"=app", nameEnv+"=late", recordEnv+"="+f.record(), "SIGN="+sign, "APP="+os.Args[0])
+	callee := w.Begin("orders", "run", "--app-id", "orders", "--app-port", "auto", "--",
+		"sh", "-c", `until [ -e "$SIGN" ]; do sleep 0.05; done; exec "$APP"`)
+	pilliontest.Until(t, "it is listed", func() bool {
+		all, err := f.w.List()
+		return err == nil && len(all) == 1 && all[0].PID == callee.PID()
+	})
+	l := newLoad(t, f.callers(1)...)
+	l.fire("/a", calls)
+	pilliontest.Until(t, "the calls are with the caller's sidecar", func() bool { return l.sent.Load() == calls })
+	f.w.Write("open", "")
+	l.calls.Wait()
+	l.check(f.record(), nil)
 }
