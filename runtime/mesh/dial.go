@@ -207,7 +207,8 @@ func (t *Transport) greet(ctx context.Context, raw net.Conn, name peerName, h ha
 	c.until, c.expires = lifetime(conn.ConnectionState(), t.cfg.Expires, retireAhead)
 	hello := greeting{oldest: g.agree(), newest: g.agree(), instance: t.cfg.Instance, version: t.cfg.Version}
 	c.mu.Lock()
-	c.queue(kindHello, 0, hello.encode()) // goes with the first call
+	c.queue(kindHello, 0, hello.encode())
+	c.out.patient = c.out.queued // it goes with the first call, whoever comes first: that, or the link's reader
 	c.mu.Unlock()
 	return c, fr, nil
 }

@@ -12,6 +12,7 @@ type outbox struct {
 	turns   []*turn // calls that wait for room, first come first
 	queued  uint64  // bytes appended since the link began
 	taken   uint64  // bytes taken since the link began
+	patient uint64  // bytes of the beginning that go with what comes next
 }
 
 // A turn is a call's place in the line for room.

@@ -51,10 +51,11 @@ func (l *link) unlockAndRouse() {
 	l.mu.Unlock()
 }
 
-// push sees to it that what is queued is written.
+// push sees to it that what is queued is written, unless it has time until there
+// is more.
 func (l *link) push() {
 	l.mu.Lock()
-	if len(l.out.buf) == 0 {
+	if len(l.out.buf) == 0 || l.out.queued == l.out.patient {
 		l.mu.Unlock()
 		return
 	}
