@@ -67,11 +67,13 @@ func (s *sidecar) renew(ctx context.Context, r renewal) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if s.process() != old && (s.cfg.Build == "" || !r.crashed) { // else it is of the same build
+		s.setStale("")
+	}
 	if err != nil {
 		s.failedRenewal(old, apperr.From(err))
 		return err
 	}
-	s.setStale("")
 	if old != nil {
 		s.say(Notice{Kind: Good, Text: s.cfg.AppID + " restarted", Facts: []string{"took " + human.Took(time.Since(began))}})
 	}
@@ -102,6 +104,9 @@ func (s *sidecar) inPlace(ctx context.Context) error {
 		waits = r.app.Port() != 0 || r.app.State() != discovery.Ready
 		r.app.Restarting()
 		if err := s.stop(ctx, r, p); err != nil {
+			if !p.asked.Load() {
+				r.app.Started() // it goes on
+			}
 			return err
 		}
 	}
@@ -267,11 +272,9 @@ func (s *sidecar) failedRenewal(old *process, e *apperr.Error) {
 	switch {
 	case now == nil, now == old && old.isOver():
 		s.say(Notice{Kind: Failed, Text: e.What, Cause: e.Cause, Hint: e.Hint})
+	case now != old && now.isOver():
 	case now != old:
-		s.setStale("")
-		if !now.isOver() {
-			s.say(Notice{Kind: Warning, Text: e.What, Cause: e.Cause, Hint: e.Hint})
-		}
+		s.say(Notice{Kind: Warning, Text: e.What, Cause: e.Cause, Hint: e.Hint})
 	default:
 		why := e.What
 		if e.Cause != "" {

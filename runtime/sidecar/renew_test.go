@@ -231,6 +231,25 @@ func TestAFailedBuildKeepsTheOldOne(t *testing.T) {
 	}
 }
 
+// A crash has the program of the last build that worked started again.
+func TestACrashMakesNothingNewer(t *testing.T) {
+	t.Parallel()
+	p, dir := newPlace(t), t.TempDir()
+	r := p.start(actServe, config.Sidecar{
+		Dir: dir, AppPortAuto: true, Restart: config.RestartOnFailure, Build: "test ! -e broken || { echo broken; exit 1; }",
+	})
+	e := p.ready(r, "app")
+	must(t, os.WriteFile(filepath.Join(dir, "broken"), nil, 0o600))
+	if _, err := instance.Dial(e).Restart(within.Context(t)); err == nil {
+		t.Error("Restart = nil")
+	}
+	call(e, "/crash")
+	r.awaitNotice("restarted")
+	if now := p.entry(); now.Stale == "" || now.AppPID == e.AppPID {
+		t.Errorf("the entry is %+v", now)
+	}
+}
+
 // Whatever is under way ends with the sidecar.
 func TestStoppingEndsWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
