@@ -106,12 +106,18 @@ func (a *app1) other(s step) error {
 		return nil
 	case "close":
 		_ = m.conn.Close() // as above
-		return nil
+		return a.readAll(m)
 	case "reset":
 		resetConn(m.conn)
-		return nil
+		return a.readAll(m)
 	}
 	return fmt.Errorf("an app of HTTP/1.1 cannot do that")
+}
+
+// readAll waits until it is noted what the app got of m: its reading goes on
+// beside the script.
+func (a *app1) readAll(m *message) error {
+	return a.r.await("the end of the request", func() bool { return m.end != "" })
 }
 
 func (a *app1) current() *message {
