@@ -18,6 +18,15 @@ func (w *Watcher) Deaf(err error) {
 // it.
 func (w *Watcher) Rarely() { w.beside = time.Hour }
 
+// Before has do called each time before the system is asked for the events of a
+// folder.
+func (w *Watcher) Before(do func(folder string)) {
+	w.add = func(events *fsnotify.Watcher, folder string) error {
+		do(folder)
+		return addFolder(events, folder)
+	}
+}
+
 // Often has w look at files beside events all the time.
 func (w *Watcher) Often() { w.beside = 5 * time.Millisecond }
 

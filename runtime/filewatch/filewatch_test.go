@@ -123,6 +123,31 @@ func TestAFolderThatIsNotThereYetIsFound(t *testing.T) {
 	}
 }
 
+// A folder may come between the look that found where to listen and the
+// listening.
+func TestAFolderThatComesBeforeItIsListenedForIsFound(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	outer := filepath.Join(dir, "a")
+	inner := filepath.Join(outer, "b")
+	folder := filepath.Join(inner, "resources")
+	asked := make(chan string, 1000)
+	w := watching(t, func(w *filewatch.Watcher) {
+		w.Rarely()
+		w.Before(func(folder string) {
+			if folder == outer {
+				must(t, os.MkdirAll(inner, 0o700))
+			}
+			asked <- folder
+		})
+	}, filewatch.Set{Paths: []string{folder}})
+	within.Receive(t, asked)
+	must(t, os.Mkdir(outer, 0o700))
+	for within.Receive(t, asked) != inner {
+	}
+	w.after("the folder", func() { must(t, os.Mkdir(folder, 0o700)) })
+}
+
 func TestManyChangesAtOnceAreFewCalls(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -24,12 +24,25 @@ func (r *running) hears(needed bool) bool {
 	return true
 }
 
+// followRounds bounds how often in a row other folders may count.
+const followRounds = 100
+
 // follow has the system tell of the folders that now count, and of no others.
-// A folder that is new may have changed before it was watched: it is looked at.
+// A folder that is new may have changed before it was watched: it is looked at,
+// and others may count because of that.
 func (r *running) follow() {
+	for range followRounds {
+		if !r.followOnce() {
+			return
+		}
+	}
+}
+
+// followOnce reports whether there was a new one.
+func (r *running) followOnce() (more bool) {
 	all := r.w.everything()
 	if !r.hears(len(all) > 0) {
-		return
+		return false
 	}
 	want := r.wanted(all)
 	for _, have := range r.ear.events.WatchList() {
@@ -39,7 +52,7 @@ func (r *running) follow() {
 		delete(want, have)
 	}
 	if len(want) == 0 {
-		return
+		return false
 	}
 	for _, folder := range inOrder(want) {
 		err := r.w.add(r.ear.events, folder)
@@ -48,13 +61,13 @@ func (r *running) follow() {
 		}
 		if want[folder] == nil {
 			r.giveUp(err)
-			return
+			return false
 		}
 		r.leave(largest(all), err)
-		r.follow()
 		break
 	}
 	r.look()
+	return true
 }
 
 // leave does without the events of a tree, since there are not enough for all of
