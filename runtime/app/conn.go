@@ -53,8 +53,9 @@ type conn struct {
 	r, w    int    // what has been read and not been used yet: buf[r:w]
 	flowing bool   // more came at once than the small buffer holds
 
-	uses int // exchanges completed
-	idle idleness
+	uses  int       // exchanges completed
+	asked time.Time // when the last one began
+	idle  idleness
 }
 
 func newConn(c net.Conn, host string, at *spot) *conn {
@@ -238,9 +239,23 @@ func isEmptyLine(line []byte) bool {
 	return len(line) == 1 || (len(line) == 2 && line[0] == '\r')
 }
 
+// quickAnswer is how soon an exchange is over whose beginning serves as its end.
+const quickAnswer = 5 * time.Millisecond
+
+// idleSince is since when the app may count the connection as idle. Its answer
+// may have been here for long before it was read: the client was slow, or the
+// machine had too much to do.
+func (c *conn) idleSince(now time.Time) time.Time {
+	took := now.Sub(c.asked)
+	if took < quickAnswer {
+		return c.asked
+	}
+	return now.Add(-min(c.sight.heard(), took))
+}
+
 // idleness is what is known of a connection while nobody uses it.
 type idleness struct {
-	since time.Time
+	since time.Time // by idleSince
 	// quiet is until when it was seen to be open and silent.
 	quiet time.Time
 	// watched is closed when the read that began while the connection was idle

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/invoke"
@@ -12,7 +13,7 @@ import (
 // A lapseError says how an attempt failed on a connection.
 type lapseError struct {
 	err error
-	// untouched is proof that no byte was written; silent says that no byte of
+	// untouched is proof that the app got no byte; silent says that no byte of
 	// an answer came.
 	untouched, silent bool
 }
@@ -59,6 +60,7 @@ func (p *pool) attempt(ctx context.Context, c *conn, h *handover) (*invoke.Answe
 		p.discard(c)
 		return nil, errChoseHTTP2
 	}
+	c.asked = time.Now()
 	x := &h.exchange
 	*x = exchange{pool: p, conn: c, handover: h, ctx: ctx, keep: true}
 	// Closing is what ends every read and write that is in progress.
@@ -68,8 +70,11 @@ func (p *pool) attempt(ctx context.Context, c *conn, h *handover) (*invoke.Answe
 		return ans, nil
 	}
 	fresh, at := c.uses == 0, c.spot
-	x.abandon()
 	lapse, lapsed := errors.AsType[*lapseError](err)
+	if lapsed && !fresh && lapse.silent && x.inOne && c.sight.refused() {
+		lapse.untouched = true // the app had closed it, and then we wrote
+	}
+	x.abandon()
 	if fresh && lapsed && lapse.untouched && ctx.Err() == nil {
 		return nil, &closedError{spot: at, err: err} // the system made the connection, and the app never took it
 	}
@@ -85,6 +90,7 @@ type exchange struct {
 	watch    callctx.Watch
 	pump     *pump
 	keep     bool // the connection may be used again
+	inOne    bool // the call was sent as one segment, of which the app has all or nothing
 	over     atomic.Bool
 	// What the answer's body is one of.
 	plain   plainBody

@@ -11,16 +11,18 @@ import (
 // repeated takes only a fresh one, because an app may close an idle connection
 // in the moment it is used: none before one has been seen to live for
 // idleTrusted, which is what is trusted from then on, and up to idleLimitStrict
-// if one has been seen to live idleMargin times as long. The margin is wide because an app that is starved of CPU closes late
-// once, and in time again. None is kept for longer than idleTimeout, which is
-// a little more than anybody asks for.
+// if one has been seen to live idleMarginStrict times as long. The margin is
+// wide because an app that is starved of CPU closes late once, six times its
+// limit on a machine with a load of 30, and in time again. None is kept for
+// longer than idleTimeout, which is a little more than anybody asks for.
 const (
-	idleMargin      = 4
-	idleRefuted     = 4 * idleMargin // so many limits alive: it is none
-	idleLimit       = 60 * time.Second
-	idleLimitStrict = time.Second
-	idleTrusted     = 20 * time.Millisecond
-	idleTimeout     = 75 * time.Second
+	idleMargin       = 4
+	idleMarginStrict = 16
+	idleRefuted      = 16 // so many limits alive: it is none
+	idleLimit        = 60 * time.Second
+	idleLimitStrict  = time.Second
+	idleTrusted      = 20 * time.Millisecond
+	idleTimeout      = 75 * time.Second
 )
 
 // forgetAfter is how long an app's own idle limit, once seen, is believed.
@@ -50,16 +52,18 @@ type habits struct {
 // trusted is how long a connection may have been idle to be used by a call
 // that allows for limit.
 func (h *habits) trusted(limit time.Duration, now time.Time) time.Duration {
-	if h.limit > 0 && now.Sub(h.at) < forgetAfter {
-		limit = min(limit, h.limit/idleMargin)
+	known := h.limit > 0 && now.Sub(h.at) < forgetAfter
+	switch {
+	case limit > idleLimitStrict && known:
+		return min(limit, h.limit/idleMargin)
+	case limit > idleLimitStrict:
+		return limit
+	case h.lived < idleTrusted:
+		return -1 // it may close each one behind its answer, and not say so
+	case known:
+		limit = min(limit, h.limit/idleMarginStrict)
 	}
-	if limit <= idleLimitStrict {
-		if h.lived < idleTrusted {
-			return -1 // it may close each one behind its answer, and not say so
-		}
-		limit = min(limit, max(idleTrusted, h.lived/idleMargin))
-	}
-	return limit
+	return min(limit, max(idleTrusted, h.lived/idleMarginStrict))
 }
 
 // closed notes that the app closed a connection after it was seen to be open

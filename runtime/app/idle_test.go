@@ -93,21 +93,21 @@ func TestTrustFollowsWhatTheAppDoes(t *testing.T) {
 	h.open(idleness{since: at(0)}, at(25*ms))
 	trust("one lived 25ms", 25*ms, idleTrusted, idleLimit)
 	h.open(idleness{since: at(0)}, at(400*ms))
-	trust("one lived 400ms", 400*ms, 100*ms, idleLimit)
+	trust("one lived 400ms", 400*ms, 25*ms, idleLimit)
 	h.open(idleness{since: at(0)}, at(time.Minute))
 	trust("one lived a minute", time.Minute, idleLimitStrict, idleLimit)
 
 	closed := time.Minute + 100*ms
 	h.closed(idleness{since: at(time.Minute), quiet: at(closed - 20*ms)}, at(closed))
-	trust("closed after 80 to 100ms", closed, 20*ms, 20*ms)
+	trust("closed after 80 to 100ms", closed, 5*ms, 20*ms)
 	h.open(idleness{since: at(closed + ms)}, at(closed+400*ms))
-	trust("one closed late", closed+400*ms, 20*ms, 20*ms)
+	trust("one closed late", closed+400*ms, 5*ms, 20*ms)
 	h.open(idleness{since: at(closed - ms)}, at(closed+5*time.Second))
-	trust("one from before", closed+5*time.Second, 20*ms, 20*ms)
+	trust("one from before", closed+5*time.Second, 5*ms, 20*ms)
 	h.open(idleness{since: at(closed + ms)}, at(closed+2*time.Second))
 	trust("one lived far longer since", closed+2*time.Second, idleLimitStrict, idleLimit)
 
 	h.closed(idleness{since: at(closed), quiet: at(closed)}, at(closed+40*ms))
-	trust("closed before it was looked at", closed+40*ms, 10*ms/idleMargin, 10*ms/idleMargin)
+	trust("closed before it was looked at", closed+40*ms, 10*ms/idleMarginStrict, 10*ms/idleMargin)
 	trust("long ago", closed+2*forgetAfter, idleLimitStrict, idleLimit)
 }

@@ -210,7 +210,8 @@ func (p *pool) put(c *conn) {
 		return
 	}
 	now := time.Now()
-	c.idle.since, c.idle.quiet = now, now
+	c.idle.since = c.idleSince(now)
+	c.idle.quiet = c.idle.since
 	if p.looks {
 		p.idle = append(p.idle, c)
 		p.sweepBy(now, sweepSoon)

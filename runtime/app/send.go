@@ -30,6 +30,7 @@ func (x *exchange) send() (int, error) {
 		return n, &lapseError{err: err, untouched: n == 0, silent: true}
 	}
 	if whole {
+		x.inOne = n <= smallBuffer
 		closeBody(call)
 		return n, nil
 	}
