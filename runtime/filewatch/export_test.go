@@ -1,6 +1,7 @@
 package filewatch
 
 import (
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -47,4 +48,39 @@ func (w *Watcher) Unasked(t testing.TB) {
 		t.Error("it asks for events")
 		return fsnotify.NewWatcher()
 	}
+}
+
+// Forbid makes w a watcher that the system tells nothing of one folder.
+func (w *Watcher) Forbid(folder string) {
+	w.add = func(events *fsnotify.Watcher, f string) error {
+		if f == folder {
+			return syscall.EACCES
+		}
+		return addFolder(events, f)
+	}
+}
+
+// NowAndThen has w look at files beside events while they are being written.
+func (w *Watcher) NowAndThen() { w.beside = 150 * time.Millisecond }
+
+// A busy thing is being written for as long as one may wait for it.
+type busy struct {
+	dir   string
+	asked *atomic.Int64
+}
+
+func (b busy) folders() ([]string, int) {
+	b.asked.Add(1)
+	return []string{b.dir}, 0
+}
+func (b busy) concerns(string, fsnotify.Op) bool { return true }
+func (b busy) differs() bool                     { return false }
+func (b busy) tell(now bool) bool                { return now }
+
+// Busy watches a folder in which somebody goes on writing, and says how often
+// it was asked where that is.
+func (w *Watcher) Busy(dir string) *atomic.Int64 {
+	b := busy{dir: dir, asked: new(atomic.Int64)}
+	w.attach(b)
+	return b.asked
 }

@@ -1,6 +1,12 @@
 package filewatch
 
-import "github.com/fsnotify/fsnotify"
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/fsnotify/fsnotify"
+)
 
 // bufferSize is what Windows keeps for each folder until it is read; what does
 // not fit is looked for. Other systems keep one queue for all.
@@ -45,29 +51,63 @@ func (r *running) followOnce() (more bool) {
 		return false
 	}
 	want := r.wanted(all)
+	asked := map[string]fs.FileInfo{}
 	for _, have := range r.ear.events.WatchList() {
-		if _, ok := want[have]; !ok {
+		if _, ok := want[have]; !ok || !isStill(have, r.asked[have]) {
 			_ = r.ear.events.Remove(have) // it has gone, or nobody asks
+			continue
 		}
+		asked[have] = r.asked[have]
 		delete(want, have)
 	}
-	if len(want) == 0 {
-		return false
+	r.asked = asked
+	if more = r.ask(all, want); more {
+		r.look()
 	}
+	return more
+}
+
+// ask asks the system for the events of more folders, and reports whether it
+// tells of one, or one has gone.
+func (r *running) ask(all []*watched, want map[string]*watched) (more bool) {
 	for _, folder := range inOrder(want) {
-		err := r.w.add(r.ear.events, folder)
-		if err == nil || folderOf(folder) != folder {
-			continue // if it went meanwhile, the next look finds where it was
+		info, err := identify(folder)
+		if err == nil {
+			err = r.w.add(r.ear.events, folder)
 		}
-		if want[folder] == nil {
+		switch {
+		case err == nil:
+			r.asked[folder] = info
+			more = true
+		case folderOf(folder) != folder:
+			more = true // the next look finds where it was
+		case errors.Is(err, fs.ErrPermission):
+			// What is in it cannot be seen by looking either.
+		case want[folder] == nil:
 			r.giveUp(err)
 			return false
+		default:
+			r.leave(largest(all), err)
+			return true
 		}
-		r.leave(largest(all), err)
-		break
 	}
-	r.look()
-	return true
+	return more
+}
+
+// identify tells the folder at path from others that are there later.
+func identify(path string) (fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	if err == nil {
+		os.SameFile(info, info) // some systems ask for the identity only now
+	}
+	return info, err
+}
+
+// isStill reports whether the folder at path is the one that was there: the
+// system tells of a folder, wherever it is moved to with what it is in.
+func isStill(path string, was fs.FileInfo) bool {
+	info, err := os.Stat(path)
+	return err == nil && was != nil && os.SameFile(info, was)
 }
 
 // leave does without the events of a tree, since there are not enough for all of

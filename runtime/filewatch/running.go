@@ -2,6 +2,7 @@ package filewatch
 
 import (
 	"context"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -73,7 +74,9 @@ type running struct {
 	w    *Watcher
 	ear  *ear // nil before there is something to watch, and without events
 	deaf bool // there are no events
-	poll *time.Timer
+	// asked are the folders that the system was asked to tell of, as they were.
+	asked map[string]fs.FileInfo
+	poll  *time.Timer
 }
 
 // giveUp goes on without events.
