@@ -166,6 +166,9 @@ func (r *running) lookAt(one *watched) time.Time {
 func (r *running) nextLook() time.Time {
 	next := time.Now().Add(r.w.beside)
 	for _, one := range r.w.everything() {
+		if !one.touched.IsZero() {
+			continue // it is looked at to be told
+		}
 		if at := r.lookAt(one); at.Before(next) {
 			next = at
 		}
