@@ -67,11 +67,14 @@ func (p *pool) attempt(ctx context.Context, c *conn, h *handover) (*invoke.Answe
 	x.watch = callctx.OnEnd(ctx, c.abort)
 	ans, err := x.run()
 	if err == nil {
+		if x.sent > 0 {
+			closeBody(h.call)
+		}
 		return ans, nil
 	}
 	fresh, at := c.uses == 0, c.spot
 	lapse, lapsed := errors.AsType[*lapseError](err)
-	if lapsed && !fresh && lapse.silent && x.inOne && c.sight.refused() {
+	if lapsed && !fresh && lapse.silent && x.sent > 0 && c.sight.refused(x.sent) {
 		lapse.untouched = true // the app had closed it, and then we wrote
 	}
 	x.abandon()
@@ -90,7 +93,7 @@ type exchange struct {
 	watch    callctx.Watch
 	pump     *pump
 	keep     bool // the connection may be used again
-	inOne    bool // the call was sent as one segment, of which the app has all or nothing
+	sent     int  // all of the call, if it is small and went out at once on a used connection; its body is still open
 	over     atomic.Bool
 	// What the answer's body is one of.
 	plain   plainBody

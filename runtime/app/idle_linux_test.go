@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,6 +72,7 @@ func TestACloseBeforeTheCallIsTold(t *testing.T) {
 		{"closed before", true, nil, true},
 		{"read, and closed", false, readAll, false},
 		{"read in part, and closed", false, readSome, false},
+		{"read in part, shut down, and closed", false, func(theirs *net.TCPConn) { readSome(theirs); _ = theirs.CloseWrite() }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -92,4 +95,81 @@ func TestACloseBeforeTheCallIsTold(t *testing.T) {
 			within.Receive(t, closed)
 		})
 	}
+}
+
+// A call that the app provably did not get goes out again with its body, which is
+// closed once the app has it.
+func TestACallGoesOutAgainWithItsBody(t *testing.T) {
+	t.Parallel()
+	a, c, theirs := pair(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	a.pool.dialer = newPlace(Config{Port: uint16(ln.Addr().(*net.TCPAddr).Port)})
+	c.spot = a.pool.dialer.spot()
+	a.pool.open = maxConns // so that the call waits for the one there is, and does not look at it
+
+	got := make(chan string, 1)
+	go func() {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = c.Close() }()
+		buf := make([]byte, 1024)
+		n, _ := c.Read(buf)
+		_, _ = io.WriteString(c, "HTTP/1.1 204 No Content\r\n\r\n")
+		got <- string(buf[:n])
+	}()
+	body := &closing{Body: invoke.BytesBody([]byte("body"))}
+	answered := make(chan error, 1)
+	go func() {
+		h := &handover{app: a, call: &invoke.Call{Verb: "POST", Path: "/", Body: body, Length: 4}}
+		_, err := a.pool.exchange(within.Context(t), h)
+		answered <- err
+	}()
+	within.Until(t, "the call to wait", func() bool {
+		a.pool.mu.Lock()
+		defer a.pool.mu.Unlock()
+		return a.pool.waiting.Len() == 1
+	})
+	_ = theirs.Close()
+	within.Until(t, "the close to be seen", func() bool { return !c.sight.quiet() })
+	a.pool.put(c)
+	if err := within.Receive(t, answered); err != nil {
+		t.Fatal(err)
+	}
+	if request := within.Receive(t, got); !strings.HasSuffix(request, "\r\n\r\nbody") {
+		t.Errorf("the app got %q", request)
+	}
+	if n := body.closed.Load(); n != 1 {
+		t.Errorf("the body was closed %d times", n)
+	}
+}
+
+// closing is a body that nothing can be read of once it is closed.
+type closing struct {
+	invoke.Body
+	closed atomic.Int32
+}
+
+func (b *closing) Whole() ([]byte, bool) {
+	if b.closed.Load() > 0 {
+		return nil, false
+	}
+	return invoke.Whole(b.Body)
+}
+
+func (b *closing) Read(p []byte) (int, error) {
+	if b.closed.Load() > 0 {
+		return 0, io.ErrClosedPipe
+	}
+	return b.Body.Read(p)
+}
+
+func (b *closing) Close() error {
+	b.closed.Add(1)
+	return nil
 }

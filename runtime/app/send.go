@@ -29,12 +29,14 @@ func (x *exchange) send() (int, error) {
 	if err != nil {
 		return n, &lapseError{err: err, untouched: n == 0, silent: true}
 	}
-	if whole {
-		x.inOne = n <= smallBuffer
+	switch {
+	case !whole:
+		x.pump = startPump(x)
+	case x.conn.uses > 0 && n <= smallBuffer:
+		x.sent = n // the app may have closed the connection: the body may be needed again
+	default:
 		closeBody(call)
-		return n, nil
 	}
-	x.pump = startPump(x)
 	return n, nil
 }
 

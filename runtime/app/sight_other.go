@@ -6,4 +6,4 @@ import "time"
 
 // Neither is known here.
 func (*sight) heard() time.Duration { return 0 }
-func (*sight) refused() bool        { return false }
+func (*sight) refused(int) bool     { return false }
