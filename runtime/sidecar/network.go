@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/pillion-dev/pillion/discovery"
@@ -56,6 +57,9 @@ type network struct {
 	hosts     *external.Hosts
 	invoker   *invoke.Invoker
 	served    bool // the app has taken calls; whoever announces holds it
+
+	telling sync.Mutex // guards what follows, and what multicast is told
+	gone    bool       // it has said goodbye
 }
 
 // hostAddr is this machine's address, as the forwarded fields say it: what
@@ -228,10 +232,13 @@ func (n *network) tasks() []lifecycle.Task {
 	return tasks
 }
 
-// announce tells the sources that announce what the instance says of itself.
+// announce tells the sources that announce what the instance says of itself, but
+// for one that has said goodbye: nobody would take it back.
 func (n *network) announce(e rundir.Entry) {
 	n.remember(e)
-	if n.multicast == nil {
+	n.telling.Lock()
+	defer n.telling.Unlock()
+	if n.multicast == nil || n.gone {
 		return
 	}
 	err := n.multicast.Announce(discovery.Announcement{
@@ -264,8 +271,12 @@ func meshPortOf(e rundir.Entry) uint16 {
 	return e.Mesh[0].Port()
 }
 
-// goodbye tells the sources that announce that the instance leaves.
+// goodbye tells the sources that announce that the instance leaves. It is the
+// last that they are told.
 func (n *network) goodbye(ctx context.Context) {
+	n.telling.Lock()
+	defer n.telling.Unlock()
+	n.gone = true
 	if n.multicast == nil {
 		return
 	}

@@ -37,6 +37,34 @@ func TestAppsFindEachOtherByMulticastAlone(t *testing.T) {
 	}
 }
 
+// A goodbye is the last word: whoever believed what is said after it would keep
+// an instance that nobody takes back.
+func TestAfterItsGoodbyeAnAppIsFoundByNobody(t *testing.T) {
+	t.Parallel()
+	m := alone(t)
+	if err := os.WriteFile(m.gateFile(), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := m.app("orders", "--discovery", "mdns", "--grace", "1h")
+	_, door := m.caller("web", "--discovery", "mdns")
+	held := make(chan response, 1)
+	go func() { held <- door.call("GET", "/v1.0/invoke/orders/method/gate", "held", nil) }()
+	until(t, "orders has the call", func() bool { return len(m.recorded()["held"]) > 0 })
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "nobody finds orders", func() bool {
+		return m.pillion("invoke", "orders", "a", "--discovery", "mdns", "--hold", "2s").status == 70
+	})
+	if err := os.Remove(m.gateFile()); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-held; !r.ok() {
+		t.Errorf("the call that it had: %v", r)
+	}
+	p.stop()
+}
+
 // The runtime folder shows nothing of an app that has another one.
 func TestAppsOfAnotherRuntimeFolderAreFoundByMulticast(t *testing.T) {
 	t.Parallel()
