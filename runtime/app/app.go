@@ -250,12 +250,12 @@ func (a *App) Exited(status string) {
 	a.events.wake()
 }
 
-// Failed says that the app's process has ended, and is not started again before
-// somebody has done something: calls are answered with that at once. Otherwise
-// it is Exited.
-func (a *App) Failed(status string) {
+// Failed says that there is no process of the app, and none is started before
+// somebody has done something: calls are answered with that and with why at once.
+// Otherwise it is Exited.
+func (a *App) Failed(why string) {
 	a.well.Store(false)
-	a.gate.set(failed, a.errFailed(status))
+	a.gate.set(failed, a.errFailed(why))
 	a.events.wake()
 }
 

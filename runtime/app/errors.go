@@ -283,12 +283,13 @@ func (a *App) errExited(status string) *apperr.Error {
 	}
 }
 
-// errFailed says that the app's process has ended, and waits for somebody.
-func (a *App) errFailed(status string) *apperr.Error {
-	what := a.cfg.Name + " has ended, and waits for a change of its files"
+// errFailed says that there is no process of the app, and that it waits for
+// somebody.
+func (a *App) errFailed(why string) *apperr.Error {
+	what := a.cfg.Name + " does not run, and waits for a change of its files"
 	return &apperr.Error{
 		Reason: apperr.AppUnhealthy, Reached: apperr.ReachedNo,
-		What: what, Dapr: "app is not in a healthy state: " + what, Cause: status,
+		What: what, Dapr: "app is not in a healthy state: " + what, Cause: why,
 		Hint: "see its last lines with pillion logs " + a.cfg.Name,
 	}
 }

@@ -25,7 +25,7 @@ const (
 	undecided               // it has several
 	mistaken                // it listens, but not where we were told
 	exited                  // its process has ended, and its instance leaves
-	failed                  // its process has ended, and a person must do something
+	failed                  // it has no process, and a person must do something
 	unwell                  // its port is open, and it does not say that it is well
 )
 

@@ -40,10 +40,14 @@ func (s *sidecar) build(ctx context.Context) error {
 	if exit.Code == 0 {
 		return nil
 	}
-	return &apperr.Error{
+	e := &apperr.Error{
 		Reason: apperr.NotExecutable, What: "the build failed: " + exit.String(), Cause: telling(last.last()),
-		Hint: "the next change builds again; see pillion logs " + s.cfg.AppID,
+		Hint: "see pillion logs " + s.cfg.AppID,
 	}
+	if s.watches() {
+		e.Hint = "the next change builds again; " + e.Hint
+	}
+	return e
 }
 
 // mistake is how compilers begin a line about a mistake: file, line.

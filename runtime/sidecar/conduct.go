@@ -54,7 +54,7 @@ func (s *sidecar) conduct(ask, parts context.Context) error {
 func (s *sidecar) attend(ask, parts context.Context) (signalled, now bool, err error) {
 	early := time.NewTimer(startNotice)
 	defer early.Stop()
-	c := newConductor(s)
+	c := &conductor{s: s}
 	defer c.close()
 	if len(s.cfg.Command) > 0 && s.process() == nil {
 		c.begin(parts, renewal{}) // what is built first

@@ -6,8 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
+	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/human"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/sources"
@@ -16,9 +15,8 @@ import (
 
 const (
 	// firstRest is how long an app that has ended is left alone before it is
-	// started again; each time in a row it is twice as long, up to lastRest.
+	// started again; each time in a row it is twice as long.
 	firstRest = 100 * time.Millisecond
-	lastRest  = 10 * time.Second
 	// maxCrashes in a row are answered with a new start. An app that ran for
 	// stableAfter begins anew.
 	maxCrashes  = 5
@@ -51,18 +49,13 @@ type conductor struct {
 	done   chan error // gets how the renewal under way went; nil without one
 	cancel context.CancelFunc
 	now    renewal
+	before *process // when it began
 	next   *renewal // to begin once the one under way has ended
 
-	crashes int // in a row
-	rest    *backoff.ExponentialBackOff
-	rested  <-chan time.Time // when an app that has ended is started again; nil without one
+	crashes int              // in a row
+	due     bool             // what has ended is to be started again
+	rested  <-chan time.Time // when it is; nil while something else comes first
 	seen    *process         // whose end has been dealt with
-}
-
-func newConductor(s *sidecar) *conductor {
-	c := &conductor{s: s, rest: backoff.NewExponentialBackOff()}
-	c.rest.InitialInterval, c.rest.MaxInterval, c.rest.Multiplier, c.rest.RandomizationFactor = firstRest, lastRest, 2, 0
-	return c
 }
 
 // close ends what is under way and waits for it.
@@ -93,7 +86,7 @@ func (c *conductor) begin(parts context.Context, r renewal) {
 		}
 		return
 	}
-	c.now = r
+	c.now, c.before = r, c.s.process()
 	ctx, cancel := context.WithCancel(parts)
 	done := make(chan error, 1)
 	c.done, c.cancel = done, cancel
@@ -113,14 +106,60 @@ func (c *conductor) finished(parts context.Context, err error) error {
 		return nil
 	}
 	c.tell(r, err)
+	if err != nil {
+		err = c.failed(err)
+	}
 	if next != nil {
 		c.begin(parts, *next)
 		return nil
 	}
-	if err != nil && c.s.process() == nil && !c.s.watches() {
-		return err // nothing runs, and nothing will
+	return err
+}
+
+// failed deals with a renewal that has left no process: there is another try, or
+// one at the next change. It returns an error if nothing will run any more.
+func (c *conductor) failed(err error) error {
+	s, p := c.s, c.s.process()
+	if p != c.before || p != nil && !p.isOver() {
+		return nil // something serves, or the end of a new one is dealt with next
 	}
+	e := apperr.From(err)
+	n := Notice{Kind: Failed, Text: e.What, Cause: e.Cause, Hint: e.Hint}
+	if p != nil && p != c.seen && !p.asked.Load() {
+		s.say(n) // it has ended by itself meanwhile, which is dealt with next
+		return nil
+	}
+	due := c.due && p == c.seen
+	if due && !c.now.crashed {
+		c.crashes-- // what failed came between, and was not the start that is due
+	}
+	stopped := p != nil && p != c.seen // by us
+	c.seen = p
+	if (due || stopped && s.restarts()) && c.rest(&n) {
+		s.say(n)
+		return nil
+	}
+	if !s.watches() {
+		return err
+	}
+	s.app().Failed(whyOf(e))
+	s.say(n)
 	return nil
+}
+
+// rest has the app started again after a while, and says so in n; not if that
+// was tried often enough.
+func (c *conductor) rest(n *Notice) bool {
+	if c.due = c.crashes < maxCrashes; !c.due {
+		c.crashes = 0
+		return false
+	}
+	wait := firstRest << c.crashes
+	c.crashes++
+	c.rested = time.After(wait)
+	c.s.app().Restarting()
+	n.Facts = append(n.Facts, "starting it again in "+wait.String(), fmt.Sprintf("%d of %d", c.crashes, maxCrashes))
+	return true
 }
 
 // tell answers those who asked for r.
@@ -146,46 +185,34 @@ func (c *conductor) comesBack() bool {
 	s, p := c.s, c.s.process()
 	c.seen = p
 	exit, _ := p.Exit()
-	if !again(s.cfg.Restart, exit.Code) {
-		if s.watches() {
-			s.app().Failed(exit.String())
-			s.sayEnded(exit, "waiting for a change")
-		}
-		return s.watches()
+	n := Notice{Text: s.cfg.AppID + " ended", Facts: []string{exit.String()}}
+	if exit.Code != 0 {
+		n.Kind = Failed
 	}
 	if time.Since(p.began) >= stableAfter {
 		c.crashes = 0
-		c.rest.Reset()
 	}
-	if c.crashes++; c.crashes > maxCrashes {
-		s.sayLoop(p, exit)
-		c.crashes = 0
-		c.rest.Reset()
-		if s.watches() {
-			s.app().Failed(exit.String())
+	switch c.due = again(s.cfg.Restart, exit.Code); {
+	case !c.due && s.watches():
+		n.Facts = append(n.Facts, "waiting for a change")
+		s.say(n)
+	case c.due:
+		n.Facts = append(n.Facts, "ran "+human.Took(time.Since(p.began)))
+		if c.rest(&n) {
+			s.say(n)
+			return true
 		}
-		return s.watches()
+		s.sayLoop(p, exit)
 	}
-	wait := c.rest.NextBackOff()
-	c.rested = time.After(wait)
-	s.app().Restarting()
-	s.sayEnded(exit, "ran "+human.Took(time.Since(p.began)),
-		"starting it again in "+wait.String(), fmt.Sprintf("%d of %d", c.crashes, maxCrashes))
-	return true
+	if s.watches() {
+		s.app().Failed(exit.String())
+	}
+	return s.watches()
 }
 
 // again reports whether an app that ended with code is started again.
 func again(policy config.RestartPolicy, code int) bool {
 	return policy == config.RestartAlways || policy == config.RestartOnFailure && code != 0
-}
-
-// sayEnded says that the app has ended, and what comes next.
-func (s *sidecar) sayEnded(exit supervisor.Exit, facts ...string) {
-	n := Notice{Text: s.cfg.AppID + " ended", Facts: append([]string{exit.String()}, facts...)}
-	if exit.Code != 0 {
-		n.Kind = Failed
-	}
-	s.say(n)
 }
 
 // sayLoop says that the app is not started again, and what it said last.

@@ -56,7 +56,7 @@ func (s *sidecar) overlaps() bool { return s.cfg.AppPortAuto && s.watches() }
 func (s *sidecar) renew(ctx context.Context, r renewal) error {
 	began, old := time.Now(), s.process()
 	s.sayChanges(r.changes)
-	if old != nil && old.isOver() {
+	if (old == nil || old.isOver()) && s.app().State() == discovery.Unhealthy {
 		s.app().Restarting() // calls wait for what comes
 	}
 	err := s.replace(ctx, r)
@@ -112,9 +112,6 @@ func (s *sidecar) inPlace(ctx context.Context) error {
 	}
 	p, err := s.execute(ctx, r)
 	if err != nil {
-		if ctx.Err() == nil {
-			r.app.Failed(err.Error())
-		}
 		return err
 	}
 	r.app.Started()
@@ -266,23 +263,25 @@ func (s *sidecar) awaitReady(ctx context.Context, r *room, p *process) error {
 }
 
 // failedRenewal says that the app's process, old, was not replaced, and notes it
-// if old serves on. That another one has ended is the conductor's to say.
+// if old serves on. That nothing runs any more is the conductor's to say.
 func (s *sidecar) failedRenewal(old *process, e *apperr.Error) {
-	now := s.process()
-	switch {
-	case now == nil, now == old && old.isOver():
-		s.say(Notice{Kind: Failed, Text: e.What, Cause: e.Cause, Hint: e.Hint})
-	case now != old && now.isOver():
+	switch now := s.process(); {
+	case now == nil, now.isOver():
 	case now != old:
 		s.say(Notice{Kind: Warning, Text: e.What, Cause: e.Cause, Hint: e.Hint})
 	default:
-		why := e.What
-		if e.Cause != "" {
-			why += ": " + e.Cause
-		}
+		why := whyOf(e)
 		s.setStale(why)
 		s.say(Notice{Kind: Failed, Text: s.cfg.AppID + " is STALE: the old one serves on", Cause: why, Hint: e.Hint})
 	}
+}
+
+// whyOf is what went wrong, in one line.
+func whyOf(e *apperr.Error) string {
+	if e.Cause == "" {
+		return e.What
+	}
+	return e.What + ": " + e.Cause
 }
 
 // setStale notes why what runs is not what the sources say; "" that it is.
