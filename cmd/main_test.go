@@ -67,6 +67,7 @@ func setUpStory(e *testscript.Env) error {
 	e.Setenv("DAPR_HOST_IP", "127.0.0.1") // what a sidecar in daprd's place says of itself stays on this machine
 	e.Setenv("NO_COLOR", "1")
 	e.Setenv("LANG", "C.UTF-8")
+	e.Setenv("GORACE", os.Getenv("GORACE")) // of this binary, which is all that a story runs
 	story := "STORY=" + e.WorkDir
 	e.Vars = append(e.Vars, story)
 	e.Defer(func() { leaveNothing(e, story) })
