@@ -65,6 +65,7 @@ type series struct {
 	kept      kept
 	n         int    // attempts, moves included
 	last      string // the instance that had the call last
+	maybe     bool   // an attempt may have reached the app
 	committed atomic.Bool
 	reached   atomic.Bool
 }
@@ -84,12 +85,14 @@ func (s *series) serve(ctx context.Context) (*Answer, error) {
 	if s.body != nil {
 		_ = s.body.close() // the call's own error is the one to report
 	}
+	told := *failed
 	if s.n > 1 {
-		counted := *failed
-		counted.Attempts = s.n
-		failed = &counted
+		told.Attempts = s.n
 	}
-	return nil, failed
+	if s.maybe { // that the last attempt reached nobody is no proof that an earlier one did not
+		told.Reached = apperr.ReachedMaybe
+	}
+	return nil, &told
 }
 
 func (s *series) repeat(ctx context.Context) (*Answer, *apperr.Error) {
@@ -155,8 +158,11 @@ func (s *series) once(ctx context.Context) (answer *Answer, failed *apperr.Error
 		if tried.Body != nil {
 			_ = tried.Body.Close() // send's error is the one to report
 		}
-		return nil, apperr.From(err), nil
+		failed = apperr.From(err)
+		s.maybe = s.maybe || failed.Reached == apperr.ReachedMaybe
+		return nil, failed, nil
 	}
+	s.maybe = true
 	return answer, nil, func() { cancel(nil) }
 }
 
@@ -203,7 +209,7 @@ func (s *series) rejected(why error) *apperr.Error {
 		Reason: apperr.CircuitOpen, What: "no call is let through to " + s.c.Target.name(), Dapr: why.Error(),
 		Cause: s.policy.Breaker(), Err: why,
 	}
-	if s.n == 0 {
+	if !s.maybe {
 		e.Reached = apperr.ReachedNo
 	}
 	return e

@@ -35,6 +35,40 @@ func status(n int, fields ...invoke.Field) (*invoke.Answer, error) {
 	return &invoke.Answer{Status: n, Fields: fields, Body: invoke.BytesBody(nil)}, nil
 }
 
+// That the last attempt reached nobody is no proof that an earlier one did not.
+func TestARetryThatReachesNobodyProvesNothing(t *testing.T) {
+	t.Parallel()
+	set, doubts := resiliency.Compile([]config.Resiliency{{Name: "r", Policies: config.ResiliencyPolicies{
+		Retries: map[string]config.Retry{"DefaultRetryPolicy": {Duration: "1s", MaxRetries: new(1)}},
+	}}}, resiliency.Observer{}, nil)
+	if len(doubts) > 0 {
+		t.Fatal(doubts)
+	}
+	for name, c := range map[string]struct {
+		first func(context.Context, *invoke.Call) (*invoke.Answer, error)
+		want  apperr.Reached
+	}{
+		"it broke off":   {ending(apperr.AppGone, apperr.ReachedMaybe), apperr.ReachedMaybe},
+		"it was 503":     {answering(503), apperr.ReachedMaybe},
+		"it was refused": {ending(apperr.AppUnreachable, apperr.ReachedNo), apperr.ReachedNo},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			retried := false
+			i := newInvoker(t, newTable(instances(discovery.Ready, "a")...), meshFunc(func(ctx context.Context, _ discovery.Endpoint, sent *invoke.Call) (*invoke.Answer, error) {
+				if !retried {
+					retried = true
+					return c.first(ctx, sent)
+				}
+				return nil, refusal(apperr.AppUnreachable, apperr.ReachedNo)
+			}), func(o *invoke.Options) { o.Policies = set.App })
+			_, err := i.Serve(t.Context(), call("x"))
+			if e := apperr.From(err); err == nil || e.Attempts != 2 || e.Reached != c.want {
+				t.Errorf("%s: %+v, reached %s", name, e, e.Reached)
+			}
+		})
+	}
+}
+
 // Every attempt of a series gets the whole body, as long as that was kept.
 func TestASeriesSendsTheBodyAgain(t *testing.T) {
 	t.Parallel()
