@@ -254,13 +254,14 @@ func (a *attempts) attempt(only bool) *Call {
 func (a *attempts) try(ctx context.Context, left *ranking) (*Answer, *apperr.Error) {
 	to, at := left.pick()
 	a.at, a.name, a.trial = at, instanceOf(*to), left.trial
-	if a.n++; a.n == 1 {
-		a.allowance = &a.to.allowance
-		a.allowance.calls.add(a.progress.began)
-	}
+	a.n++
 	sent := a.attempt(left.only)
 	looked := a.progress.send(to.State)
 	a.sent = a.progress.began.Add(looked)
+	if a.n == 1 {
+		a.allowance = &a.to.allowance
+		a.allowance.calls.add(a.sent)
+	}
 	if t := a.c.Timing; t != nil {
 		t.Source = to.Source
 		if a.n == 1 && t.Resolve == 0 {

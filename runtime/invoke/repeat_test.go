@@ -281,6 +281,45 @@ func TestRepeatsHaveABudget(t *testing.T) {
 	})
 }
 
+// A call counts when it goes out, however long it had to wait before.
+func TestCallsThatWaitedCountForTheBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		table := newTable()
+		table.known = true
+		broken := false
+		i := newInvoker(t, table, meshFunc(func(_ context.Context, _ discovery.Endpoint, c *invoke.Call) (*invoke.Answer, error) {
+			if broken && c.Attempt == 1 {
+				return nil, refusal(apperr.AppGone, apperr.ReachedMaybe)
+			}
+			return ok("x")
+		}), func(o *invoke.Options) { o.Hold = time.Minute })
+		const calls = 100
+		waited := make(chan error, calls)
+		for range calls {
+			go func() { waited <- ask(t, i, get()) }()
+		}
+		synctest.Wait()
+		time.Sleep(20 * time.Second)
+		table.set(instances(discovery.Ready, "a", "b")...)
+		for range calls {
+			if err := <-waited; err != nil {
+				t.Fatal(err)
+			}
+		}
+		broken = true
+		fine := 0
+		for range calls {
+			if ask(t, i, get()) == nil {
+				fine++
+			}
+		}
+		if fine != 2*calls/5 {
+			t.Errorf("%d repeats, want a fifth of %d calls", fine, 2*calls)
+		}
+	})
+}
+
 // Policies that name retries are followed as they are
 // written; beneath others our own repeats happen, within one attempt of theirs.
 func TestRepeatsUnderAPolicy(t *testing.T) {
