@@ -29,7 +29,11 @@ func (b *answerBody) Read(p []byte) (int, error) {
 func (b *answerBody) ended(err error) {
 	if err != io.EOF { //nolint:errorlint // an error that wraps EOF is no end
 		b.late = false
-		b.call.rule(verdictOf(apperr.From(err)), "an answer broke off")
+		v := unsaid
+		if broke := apperr.From(err); broke.Reason != apperr.DeadlineExceeded { // else it answered as long as it was to
+			v = verdictOf(broke)
+		}
+		b.call.rule(v, "an answer broke off")
 		return
 	}
 	if b.timing != nil {

@@ -171,16 +171,23 @@ func (a *attempts) rule(v verdict, why string) {
 // ruleFailed is the verdict on an attempt without an answer.
 func (a *attempts) ruleFailed(ctx context.Context, failed *apperr.Error) {
 	up, byPolicy := errors.AsType[timeUp](context.Cause(ctx))
+	deadline, _ := ctx.Deadline()
 	switch {
-	case byPolicy && time.Since(a.sent) >= up.After/2: // else most of it was spent elsewhere
+	case byPolicy && a.hadMost(up.After):
 		a.rule(silent, "no answer within "+up.After.String())
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && a.hadMost(deadline.Sub(a.progress.began)):
 		a.rule(bad, "no answer in the caller's time")
 	case ctx.Err() != nil:
 		a.rule(unsaid, "")
 	default:
 		a.rule(verdictOf(failed), failed.What)
 	}
+}
+
+// hadMost reports whether the present attempt had most of the call's time, and
+// its app was ready or had it.
+func (a *attempts) hadMost(of time.Duration) bool {
+	return time.Since(a.sent) >= of/2 && a.progress.current() != held
 }
 
 func verdictOf(failed *apperr.Error) verdict {
@@ -198,7 +205,12 @@ func verdictOf(failed *apperr.Error) verdict {
 			return silent
 		}
 		return away
-	case apperr.AppGone, apperr.AppUnreachable, apperr.GRPCAppUnavailable, apperr.DeadlineExceeded, apperr.ProtocolError:
+	case apperr.DeadlineExceeded:
+		if failed.Reached == apperr.ReachedNo {
+			return unsaid // it waited for the app to be ready
+		}
+		return bad
+	case apperr.AppGone, apperr.AppUnreachable, apperr.GRPCAppUnavailable, apperr.ProtocolError:
 		return bad
 	default:
 		return unsaid

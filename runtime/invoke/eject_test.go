@@ -145,15 +145,19 @@ func TestWhatIsAFailureOfAnInstance(t *testing.T) {
 		does func(context.Context, *invoke.Call) (*invoke.Answer, error)
 		want int
 	}{
-		"500":                             {answering(500), 5},
-		"502":                             {answering(502), 5},
-		"503":                             {answering(503), 5},
-		"599":                             {answering(599), 5},
-		"404":                             {answering(404), never},
-		"429":                             {answering(429), never},
-		"the app broke off":               {ending(apperr.AppGone, apperr.ReachedMaybe), 5},
-		"the app took no connection":      {ending(apperr.AppUnreachable, apperr.ReachedNo), 5},
-		"a time-out there":                {ending(apperr.DeadlineExceeded, apperr.ReachedMaybe), 5},
+		"500":                              {answering(500), 5},
+		"502":                              {answering(502), 5},
+		"503":                              {answering(503), 5},
+		"599":                              {answering(599), 5},
+		"404":                              {answering(404), never},
+		"429":                              {answering(429), never},
+		"the app broke off":                {ending(apperr.AppGone, apperr.ReachedMaybe), 5},
+		"the app took no connection":       {ending(apperr.AppUnreachable, apperr.ReachedNo), 5},
+		"a time-out there":                 {ending(apperr.DeadlineExceeded, apperr.ReachedMaybe), 5},
+		"a time-out before the app had it": {ending(apperr.DeadlineExceeded, apperr.ReachedNo), never},
+		"a stream until the time is up": {func(context.Context, *invoke.Call) (*invoke.Answer, error) {
+			return &invoke.Answer{Status: 200, Body: breaks{refusal(apperr.DeadlineExceeded, apperr.ReachedMaybe)}, Length: -1}, nil
+		}, never},
 		"the peer is gone":                {ending(apperr.PeerGone, apperr.ReachedMaybe), 1},
 		"the peer leaves":                 {ending(apperr.PeerGone, apperr.ReachedNo), never},
 		"denied":                          {ending(apperr.AccessDenied, apperr.ReachedNo), never},
@@ -195,6 +199,51 @@ func TestWhatIsAFailureOfAnInstance(t *testing.T) {
 			}
 			if met != c.want || others < 200-c.want || counts.Ejections != 1 {
 				t.Errorf("%s: %d calls, the others %d, %+v; want %d", name, met, others, counts, c.want)
+			}
+		})
+	}
+}
+
+// Calls whose time is up before a starting app has them say nothing of it: it
+// has all its failures left once it is there. Nor does a call that had spent most
+// of its time elsewhere.
+func TestTimeSpentElsewhereIsNoFailure(t *testing.T) {
+	t.Parallel()
+	for _, elsewhere := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			mesh := newCrowd()
+			table := newTable(instances(discovery.Ready, "a", "b")...)
+			i := newInvoker(t, table, meshFunc(mesh.Send))
+			for range 50 { // by then it is known that both do well
+				_ = ask(t, i, call("x"))
+			}
+			state := discovery.Restarting
+			if elsewhere {
+				state = discovery.Ready
+			}
+			table.set(instance("b", state))
+			mesh.set("b", func(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
+				if elsewhere && c.Attempt == 1 {
+					time.Sleep(900 * time.Millisecond)
+					return nil, refusal(apperr.Refused, apperr.ReachedNo)
+				}
+				return frozen(ctx, c)
+			})
+			for range 10 {
+				ctx, leave := context.WithTimeout(t.Context(), time.Second)
+				if _, err := i.Serve(ctx, call("x")); !apperr.Is(err, apperr.DeadlineExceeded) {
+					t.Error(err)
+				}
+				leave()
+			}
+			table.set(instances(discovery.Ready, "a", "b")...)
+			mesh.set("b", answering(500))
+			mesh.took("b")
+			for range 100 {
+				_ = ask(t, i, call("x"))
+			}
+			if met, got := mesh.took("b"), i.Counts(); met != 5 || got.Ejections != 1 {
+				t.Errorf("elsewhere %v: %d calls, %+v; want 5", elsewhere, met, got)
 			}
 		})
 	}
