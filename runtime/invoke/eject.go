@@ -134,6 +134,19 @@ func (u *upstream) trial(all choice, found []discovery.Endpoint, now time.Time) 
 	return nil
 }
 
+// renew has those that are left out tried as soon as they are ready if their app
+// is being started: it is not the one that failed. Callers hold mu.
+func (u *upstream) renew(found []discovery.Endpoint, now time.Time) {
+	for i := range found {
+		if !found[i].State.Holds() {
+			continue
+		}
+		if m := u.members[instanceOf(found[i])]; m != nil && m.out() {
+			m.until = now
+		}
+	}
+}
+
 // out is how many instances are left out.
 func (u *upstreams) out() (n int) {
 	known := u.known.Load()

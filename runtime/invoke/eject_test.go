@@ -467,6 +467,36 @@ func TestOneCallTries(t *testing.T) {
 	})
 }
 
+// An instance whose app was started anew is tried as soon as it is there again.
+func TestANewAppIsTriedAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mesh := newCrowd()
+		mesh.set("b", ending(apperr.PeerGone, apperr.ReachedMaybe))
+		table := newTable(instances(discovery.Ready, "a", "b")...)
+		i := newInvoker(t, table, meshFunc(mesh.Send))
+		for i.Counts().Out == 0 {
+			_ = ask(t, i, call("x"))
+		}
+		table.set(instance("a", discovery.Ready), instance("b", discovery.Restarting))
+		for range 10 {
+			if err := ask(t, i, call("x")); err != nil {
+				t.Error(err)
+			}
+		}
+		time.Sleep(time.Millisecond)
+		mesh.took("b")
+		mesh.set("b", nil)
+		table.set(instances(discovery.Ready, "a", "b")...)
+		for range 100 {
+			_ = ask(t, i, call("x"))
+		}
+		if met, got := mesh.took("b"), i.Counts(); met < 20 || got.Out != 0 || got.Ejections != 1 {
+			t.Errorf("%d calls, %+v", met, got)
+		}
+	})
+}
+
 // How long an instance is left out is forgotten gradually.
 func TestAnInstanceThatBehavesIsForgiven(t *testing.T) {
 	t.Parallel()

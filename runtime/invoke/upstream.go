@@ -116,8 +116,10 @@ func (u *upstream) rank(found []discovery.Endpoint, tried []string) *ranking {
 	if len(tried) > 0 {
 		return u.newRanking(found, tried)
 	}
+	now := time.Now()
+	u.renew(found, now)
 	all := choose(found, nil, nil)
-	trial := u.trial(all, found, time.Now())
+	trial := u.trial(all, found, now)
 	r := u.newRanking(found, nil)
 	r.due = u.due(all)
 	u.first.Store(r)
