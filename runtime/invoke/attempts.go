@@ -3,6 +3,7 @@ package invoke
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -197,10 +198,17 @@ func (a *attempts) rank(found []discovery.Endpoint, want identity.ID) *ranking {
 	}
 	if a.avoid != "" && len(a.tried) == 0 {
 		if r := a.to.rank(found, []string{a.avoid}); len(r.from) > 0 && rotates(&r.from[0]) {
+			r.only = r.only && !slices.ContainsFunc(found, a.avoids) // the ranking is this call's own
 			return r
 		}
 	}
 	return a.to.rank(found, a.tried)
+}
+
+// avoids reports whether e is the instance to be avoided, and could take the
+// call all the same.
+func (a *attempts) avoids(e discovery.Endpoint) bool {
+	return instanceOf(e) == a.avoid && rotates(&e)
 }
 
 // lookup returns the instances known now, and asks for a name nobody has seen.

@@ -568,6 +568,47 @@ func TestAPolicysRetriesGoToOthers(t *testing.T) {
 	})
 }
 
+// The other one is not the only choice of a retry: it need not hold the call, and
+// if it does not take it the first may.
+func TestARetrysOtherInstanceIsNotItsOnlyChoice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		first, got := "", 0
+		table := newTable(instances(discovery.Ready, "a", "b")...)
+		i := newInvoker(t, table, meshFunc(func(_ context.Context, to discovery.Endpoint, c *invoke.Call) (*invoke.Answer, error) {
+			switch got++; {
+			case got == 1:
+				first = to.Instance
+				return status(503)
+			case to.Instance != first && c.Only:
+				t.Error("it is to hold the call")
+			case to.Instance != first:
+				return nil, refusal(apperr.Refused, apperr.ReachedNo)
+			}
+			return ok(to.Instance)
+		}), under(t))
+		answer := serve(t, i, call("x"))
+		defer func() { _ = answer.Body.Close() }()
+		if answer.Status != 200 || answer.Instance != first || got != 3 {
+			t.Errorf("%d of %s after %d attempts", answer.Status, answer.Instance, got)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		table, got := newTable(instances(discovery.Ready, "a", "b")...), 0
+		i := newInvoker(t, table, meshFunc(func(_ context.Context, to discovery.Endpoint, c *invoke.Call) (*invoke.Answer, error) {
+			if got++; got == 1 {
+				table.Failed(to)
+				return nil, refusal(apperr.AppGone, apperr.ReachedMaybe)
+			}
+			if !c.Only {
+				t.Error("it may refuse the call, though the other one has gone")
+			}
+			return ok(to.Instance)
+		}), under(t))
+		_ = serve(t, i, call("x")).Body.Close()
+	})
+}
+
 // An instance in the middle of many calls at once is left out once, not once for
 // each of them.
 func TestCallsUnderWayCountOnce(t *testing.T) {
