@@ -150,7 +150,9 @@ func TestAStoppedGuardDoesNotKeepTheAppAlive(t *testing.T) {
 	if err := p.Kill(); err != nil {
 		t.Errorf("Kill: %v", err)
 	}
-	<-p.Done()
+	if exit := wait(t, p); exit.Signal != syscall.SIGKILL { // and no word of a guard that somebody killed
+		t.Errorf("ended with %v, want SIGKILL", exit)
+	}
 	if !gone(pid) {
 		t.Error("the app is still there")
 	}

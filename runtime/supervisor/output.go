@@ -41,8 +41,9 @@ type lens interface {
 }
 
 // holdBound is how long a lens may wait for the next chunk: what it waits for
-// has been written together with what it holds.
-const holdBound = 5 * time.Millisecond
+// has been written together with what it holds, and comes unless the system is
+// busy with others.
+const holdBound = 50 * time.Millisecond
 
 func newStream(src *os.File, dst, log io.Writer) *stream {
 	return &stream{src: src, dst: dst, log: log, done: make(chan struct{})}
@@ -60,7 +61,7 @@ func (s *stream) copy() {
 	for limited := false; ; {
 		holds := s.lens != nil && s.lens.holds()
 		limited = s.limit(holds, limited)
-		n, err := s.src.Read(b)
+		n, err := s.read(b)
 		if n > 0 && !s.pass(b[:n]) {
 			return
 		}
@@ -71,6 +72,16 @@ func (s *stream) copy() {
 			return
 		}
 	}
+}
+
+// read is a read of src whose limit is for waiting only: one that comes late on
+// a busy machine takes what is there.
+func (s *stream) read(b []byte) (int, error) {
+	n, err := s.src.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return look(s.src, b)
+	}
+	return n, err
 }
 
 // limit sets how long the next read may take, each time anew: a slow dst must

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
+	"time"
 
 	"github.com/pillion-dev/pillion/runtime/supervisor/guard"
 )
@@ -25,6 +27,31 @@ type plumbing struct {
 	stdin *os.File
 	// waits says that input ends when it is told to.
 	waits bool
+}
+
+// look reads what is in f now. It sets f free of its deadline; the error is the
+// deadline's if there is nothing.
+func look(f *os.File, b []byte) (n int, err error) {
+	_ = f.SetReadDeadline(time.Time{}) // closed: the read says so
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if e := conn.Read(func(fd uintptr) bool {
+		n, err = syscall.Read(int(fd), b) // it does not wait, so nothing interrupts it
+		return true
+	}); e != nil {
+		return 0, e
+	}
+	switch {
+	case err == syscall.EAGAIN: //nolint:errorlint // Read returns it bare
+		return 0, os.ErrDeadlineExceeded
+	case err != nil:
+		return 0, err
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
 func newPlumbing(spec Spec) (*plumbing, error) {

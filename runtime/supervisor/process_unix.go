@@ -57,6 +57,7 @@ type Process struct {
 	err        error
 	terminated bool
 	hurried    bool
+	gaveUp     bool // on the guard, with nobody left
 }
 
 // PID is the process id of the app's first process.
@@ -137,7 +138,7 @@ func (p *Process) kill() error {
 		case silent.IsZero():
 			silent = now
 		case now.Sub(silent) > guardBound:
-			_ = p.guard.Kill() // it was stopped, or worse; p.empty follows
+			p.giveUp() // it was stopped, or has no time on a busy machine; p.empty follows
 		}
 	}
 }
@@ -150,6 +151,14 @@ func (p *Process) abandon(left []Proc) error {
 	p.mu.Unlock()
 	_ = p.guard.Kill() // it would only try the same
 	return err
+}
+
+// giveUp ends a guard that has nobody left and does not say so.
+func (p *Process) giveUp() {
+	p.mu.Lock()
+	p.gaveUp = true
+	p.mu.Unlock()
+	_ = p.guard.Kill() // it may have ended just now
 }
 
 // remember keeps those killed for Exit.
@@ -294,7 +303,7 @@ func (p *Process) setExit(code int, signal syscall.Signal) {
 func (p *Process) lose() {
 	p.mu.Lock()
 	abandoned := p.err != nil
-	if !abandoned {
+	if !abandoned && !p.gaveUp {
 		p.err = ErrGuardLost
 	}
 	p.mu.Unlock()

@@ -297,3 +297,6 @@ func snapshot() []Proc {
 	}
 	return all
 }
+
+// look is not needed: files have no deadlines here.
+func look(*os.File, []byte) (int, error) { return 0, os.ErrDeadlineExceeded }
