@@ -55,7 +55,7 @@ func (f *fleet) begin() *instance {
 	f.begun++
 	name := fmt.Sprint("n", f.begun)
 	w := f.w.With(roleEnv+"=app", nameEnv+"="+name, recordEnv+"="+f.record(), gateEnv+"="+f.gate())
-	args := slices.Concat([]string{"run", "--app-id", "orders", "--app-port", "auto"}, f.flags, []string{"--", os.Args[0]})
+	args := slices.Concat([]string{"run", "--app-id", "orders", "--app-port", "auto"}, patient, f.flags, []string{"--", os.Args[0]})
 	return &instance{w.Begin("orders", args...), f.t, name}
 }
 
@@ -68,10 +68,14 @@ func (f *fleet) callers(n int) (doors []string) {
 	return doors
 }
 
+// patient are the flags of a sidecar that waits for an app as long as one may
+// take to start on a machine that has too much to do.
+var patient = []string{"--hold", "1m"}
+
 // caller is a sidecar that calls.
 func (f *fleet) caller(flags ...string) *pilliontest.Sidecar {
 	f.t.Helper()
-	return f.w.Run("web", slices.Concat([]string{"--hold", "1m"}, flags)...)
+	return f.w.Run("web", slices.Concat(patient, flags)...)
 }
 
 func (i *instance) ready() {

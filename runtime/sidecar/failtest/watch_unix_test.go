@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,7 +110,7 @@ func TestNothingFailsWhileSourcesChange(t *testing.T) {
 				f.w.Write("src/"+p.file, strings.ReplaceAll(p.source, "{{VERSION}}", version))
 			}
 			touch("v0")
-			f.w.In("src").With(append(p.env(t), "RECORD="+f.record())...).Run("orders", p.run(t)...)
+			f.w.In("src").With(append(p.env(t), "RECORD="+f.record())...).Run("orders", slices.Concat(patient, p.run(t))...)
 			l := newLoad(t, f.caller().HTTP)
 			l.verbs = []string{"GET", "POST"}
 			stop := l.pace("/a", times(200, 200))
