@@ -47,6 +47,8 @@ func (a *App) reason(ctx context.Context, h *handover, err error) *apperr.Error 
 		dial  *dialError
 	)
 	switch {
+	case errors.Is(err, errDrained):
+		return refusal("this instance is leaving")
 	case errors.Is(err, errHoldOver):
 		return a.errClosed(h.held)
 	case ctx.Err() != nil:

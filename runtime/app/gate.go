@@ -37,8 +37,12 @@ var states = [...]discovery.State{
 	mistaken: discovery.Starting, exited: discovery.Draining, failed: discovery.Unhealthy, unwell: discovery.Unhealthy,
 }
 
-// errHoldOver says that a call waited as long as it may.
-var errHoldOver = errors.New("held for as long as it may be")
+// errHoldOver says that a call waited as long as it may, errDrained that the app
+// has been drained before it got the call.
+var (
+	errHoldOver = errors.New("held for as long as it may be")
+	errDrained  = errors.New("drained")
+)
 
 // gate lets calls pass while the app is ready and holds them in the order they
 // came while it is not.
@@ -90,7 +94,7 @@ func (g *gate) begin() (through bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.refusing {
-		return false, refusal("this instance is leaving")
+		return false, errDrained
 	}
 	g.heads++
 	return g.isFree(), nil
@@ -184,7 +188,7 @@ func (g *gate) admit(t *ticket) error {
 		return g.deny
 	case g.phase == ready: // it waits for others to go first
 	case g.draining:
-		return refusal("this instance is leaving")
+		return errDrained
 	case !t.only:
 		return refusal("this instance is not ready, and another may be")
 	}
@@ -410,7 +414,7 @@ func (g *gate) drain(ctx context.Context) error {
 	g.mu.Lock()
 	g.draining = true
 	if g.phase != ready {
-		g.fail(refusal("this instance is leaving"))
+		g.fail(errDrained)
 	}
 	g.settle()
 	g.tell()

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -29,15 +30,20 @@ func (r *Relay) Current() *App { return r.now.Load() }
 // gets no call any more that it would have to refuse.
 func (r *Relay) Switch(a *App) { r.now.Store(a) }
 
-// Serve is App.Serve of the one that gets the calls now.
+// Serve is App.Serve of the one that gets the calls now. A call that has waited
+// for one that is drained meanwhile, because another has taken over, goes to that.
 func (r *Relay) Serve(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
 	for {
 		a := r.now.Load()
-		through, err := a.gate.begin()
-		if err != nil && r.now.Load() != a {
-			continue // it was drained a moment ago, because another has taken over
+		h := a.newHandover(c)
+		ans, err := a.begin(ctx, h)
+		if err == nil {
+			return ans, nil
 		}
-		return a.serve(ctx, c, through, err)
+		if errors.Is(err, errDrained) && !h.seen && r.now.Load() != a {
+			continue
+		}
+		return nil, a.failed(ctx, h, err)
 	}
 }
 
@@ -45,24 +51,35 @@ func (r *Relay) Serve(ctx context.Context, c *invoke.Call) (*invoke.Answer, erro
 // there. It waits while the app cannot take the call, within the limits; an
 // app that is not the caller's only choice is not waited for.
 func (a *App) Serve(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
-	through, err := a.gate.begin()
-	return a.serve(ctx, c, through, err)
+	h := a.newHandover(c)
+	ans, err := a.begin(ctx, h)
+	if err != nil {
+		return nil, a.failed(ctx, h, err)
+	}
+	return ans, nil
 }
 
-// serve is Serve behind the gate's begin.
-func (a *App) serve(ctx context.Context, c *invoke.Call, through bool, refused error) (*invoke.Answer, error) {
-	h := &handover{app: a, call: c, token: a.cfg.Token, began: time.Now()}
-	if refused != nil {
-		closeBody(c)
-		return nil, a.explain(ctx, h, refused)
+func (a *App) newHandover(c *invoke.Call) *handover {
+	return &handover{app: a, call: c, token: a.cfg.Token, began: time.Now()}
+}
+
+// begin is Serve, but that a failed call is as it was, for another app.
+func (a *App) begin(ctx context.Context, h *handover) (*invoke.Answer, error) {
+	through, err := a.gate.begin()
+	if err != nil {
+		return nil, err
 	}
 	a.open.Add(1)
 	ans, err := a.carry(ctx, h, through)
 	a.gate.answered()
 	if err != nil {
 		a.open.Add(-1)
-		a.crew.closeBody(c)
-		return nil, a.explain(ctx, h, err)
 	}
-	return ans, nil
+	return ans, err
+}
+
+// failed ends a call's body and says why it failed.
+func (a *App) failed(ctx context.Context, h *handover, err error) error {
+	a.crew.closeBody(h.call)
+	return a.explain(ctx, h, err)
 }

@@ -163,3 +163,40 @@ func TestAnAnswerThatHasBegunMayEnd(t *testing.T) {
 		})
 	}
 }
+
+// A call that waits for an app that is gone has its answer of the one that takes
+// over, its body with it.
+func TestACallThatWaitsGoesToTheOneThatTakesOver(t *testing.T) {
+	t.Parallel()
+	port := porttest.Reserve(t)
+	gone, _ := runApp(t, app.Config{Port: port.Number(), Name: "gone"})
+	next := porttest.Reserve(t)
+	serveOn(t, next.Listen(t), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) }))
+	second, _ := runApp(t, app.Config{Port: next.Number(), Name: "second"})
+	relay := app.NewRelay(gone)
+	answered := make(chan string, 1)
+	go func() {
+		ans, err := relay.Serve(within.Context(t), post("/", "a body"))
+		if err != nil {
+			answered <- err.Error()
+			return
+		}
+		b, _ := io.ReadAll(ans.Body)
+		_ = ans.Body.Close()
+		answered <- string(b)
+	}()
+	within.Until(t, "the call to wait", func() bool { return gone.Held() == 1 })
+	relay.Switch(second)
+	if err := gone.Drain(within.Context(t)); err != nil {
+		t.Errorf("Drain = %v", err)
+	}
+	if got := within.Receive(t, answered); got != "a body" {
+		t.Errorf("the call got %q", got)
+	}
+	if gone.Inflight() != 0 || second.Inflight() != 0 {
+		t.Errorf("%d and %d calls in flight", gone.Inflight(), second.Inflight())
+	}
+	if _, err := gone.Serve(within.Context(t), get("/")); err == nil || err.Error() != "this instance is leaving" {
+		t.Errorf("without a successor: %v", err)
+	}
+}
