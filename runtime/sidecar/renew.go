@@ -122,6 +122,8 @@ func (s *sidecar) inPlace(ctx context.Context) error {
 	if !waits {
 		return nil
 	}
+	s.discardable.Store(true)
+	defer s.discardable.Store(false)
 	return s.awaitReady(ctx, r, p)
 }
 
@@ -205,6 +207,7 @@ func (s *sidecar) prepareRoom(ctx context.Context) (*room, error) {
 	s.sources.started()
 	if err := s.awaitReady(ctx, r, p); err != nil {
 		_ = p.Kill() // nobody has called it
+		<-p.Done()
 		r.leave()
 		return nil, err
 	}

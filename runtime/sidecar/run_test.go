@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -42,6 +43,7 @@ const (
 	actDeaf    = "deaf"    // listens, and hears no SIGTERM
 	actFail    = "fail"    // ends with status 3
 	actDie     = "die"     // dies of SIGKILL
+	actStuck   = "stuck"   // if there is a file stuck in its folder, it serves only once there is one called free
 	actFlaky   = "flaky"   // fails as often as the file flaky in its folder has bytes, and then serves
 )
 
@@ -60,6 +62,14 @@ func TestMain(m *testing.M) {
 			if err := os.WriteFile("flaky", left[1:], 0o600); err == nil {
 				fmt.Println("flaky")
 				os.Exit(3)
+			}
+		}
+		act(actServe)
+	case actStuck:
+		if _, err := os.Stat("stuck"); err == nil {
+			fmt.Println("stuck")
+			for err = os.ErrNotExist; err != nil; _, err = os.Stat("free") {
+				runtime.Gosched()
 			}
 		}
 		act(actServe)
