@@ -197,7 +197,7 @@ func (a *attempts) rank(found []discovery.Endpoint, want identity.ID) *ranking {
 		a.to = a.i.upstreams.of(a.key, want)
 	}
 	if a.avoid != "" && len(a.tried) == 0 {
-		if r := a.to.rank(found, []string{a.avoid}); len(r.from) > 0 && rotates(&r.from[0]) {
+		if r := a.to.rank(found, []string{a.avoid}); len(r.from) > 0 && rotates(&r.from[0]) && !r.out {
 			r.only = r.only && !slices.ContainsFunc(found, a.avoids) // the ranking is this call's own
 			return r
 		}

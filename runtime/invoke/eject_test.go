@@ -568,6 +568,32 @@ func TestAPolicysRetriesGoToOthers(t *testing.T) {
 	})
 }
 
+// A retry does not go to one that is left out while the one that had the call
+// before is not.
+func TestAPolicysRetriesDoNotGoToThoseLeftOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mesh := newCrowd()
+		i := newInvoker(t, newTable(instances(discovery.Ready, "a", "b")...), meshFunc(mesh.Send), under(t))
+		mesh.set("b", frozen)
+		for i.Counts().Out == 0 {
+			_ = ask(t, i, call("x"))
+		}
+		mesh.took("b")
+		n := 0
+		mesh.set("a", func(context.Context, *invoke.Call) (*invoke.Answer, error) {
+			if n++; n%2 == 1 {
+				return status(503)
+			}
+			return ok("a")
+		})
+		began := time.Now()
+		if err := ask(t, i, call("x")); err != nil || time.Since(began) != time.Second || mesh.took("b") != 0 {
+			t.Errorf("%v after %v, %d at the frozen one", err, time.Since(began), mesh.took("b"))
+		}
+	})
+}
+
 // The other one is not the only choice of a retry: it need not hold the call, and
 // if it does not take it the first may.
 func TestARetrysOtherInstanceIsNotItsOnlyChoice(t *testing.T) {

@@ -98,6 +98,7 @@ type ranking struct {
 	members []*member // beside choice.from
 	due     time.Time // when an instance that is left out is to be tried; zero for none
 	trial   bool      // this is for the call that tries
+	out     bool      // all of them are left out
 }
 
 // rank sorts out what a call may choose from. The resolver shares its answers,
@@ -147,6 +148,7 @@ func (u *upstream) newRanking(found []discovery.Endpoint, tried []string) *ranki
 			u.members[name] = m
 		}
 		r.members[i] = m
+		r.out = m.out() // as the others are
 	}
 	return r
 }
