@@ -469,3 +469,23 @@ func TestAChangeDuringABuildIsNotLost(t *testing.T) {
 		t.Errorf("it was built %d times of what was changed last:\n%s", n, r.output())
 	}
 }
+
+// A build of what is old already is not waited for.
+func TestASavedSourceCutsABuildOff(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	dir, change := watchedFolder(t)
+	r := p.start(actServe, config.Sidecar{
+		Dir: dir, AppPortAuto: true, Watch: []string{"main.txt"},
+		Build: "cat main.txt; echo; if grep -qx xx main.txt; then echo slow; exec sleep 1000; fi",
+	})
+	p.ready(r, "app")
+	change() // xx
+	r.awaitOutput("slow")
+	change() // xxx
+	r.awaitOutput("xxx\n")
+	r.awaitNotice("app restarted")
+	if n := r.countNotices("building app"); n != 3 {
+		t.Errorf("it was built %d times, want 3:\n%s", n, r.output())
+	}
+}

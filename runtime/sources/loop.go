@@ -118,6 +118,12 @@ func (l *loop) close(shape string) {
 	c.now, c.round = true, l.round
 }
 
+// has reports whether a file does not count any more.
+func (l *loop) has(name string) bool {
+	c := l.closed[shape(name)]
+	return c != nil && c.now
+}
+
 // isClosed reports whether a changed file does not count. One that changes again
 // without a start has not changed because of one: it counts again. Only once,
 // since the app may write it now and then; what people write, always.

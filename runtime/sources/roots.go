@@ -105,12 +105,12 @@ func (t *tree) path(name string) string {
 	return filepath.Join(t.dir, filepath.FromSlash(name))
 }
 
-// written are the names of what was really written since last. If rules have
-// changed, files count that did not, and the other way round: nobody has
-// written those.
-func (t *tree) written(changes []filewatch.Change, last time.Time) []string {
+// written are those of the changes that were really written since last, with
+// names for paths. If rules have changed, files count that did not, and the
+// other way round: nobody has written those.
+func (t *tree) written(changes []filewatch.Change, last time.Time) []filewatch.Change {
 	rules := t.rules.Swap(false)
-	var out []string
+	var out []filewatch.Change
 	for _, c := range changes {
 		if rules && !c.Before.There && c.After.Time < last.UnixNano() {
 			continue
@@ -118,7 +118,8 @@ func (t *tree) written(changes []filewatch.Change, last time.Time) []string {
 		if _, err := os.Lstat(c.Path); err == nil && !c.After.There {
 			continue
 		}
-		out = append(out, t.name(c.Path))
+		c.Path = t.name(c.Path)
+		out = append(out, c)
 	}
 	return out
 }

@@ -50,12 +50,13 @@ type Options struct {
 type Watched struct {
 	tree    *tree
 	files   *filewatch.Watching
-	changed chan Changes // capacity 1; only tell sends
+	changed chan Changes // capacity 1; only send and drop send
 
 	mu      sync.Mutex // guards what follows
 	last    time.Time  // when changes were heard last
 	pending news       // what is in changed, if it is still there
 	builds  builds
+	vain    bool // the last build has run to its end, and nothing was started
 	loop    loop
 }
 
@@ -94,27 +95,41 @@ func (w *Watched) Close() { w.files.Close() }
 
 // Build says that a build begins, which has in it all that has changed until
 // now: it is not told any more. end says that the build has ended, whether well
-// or not: what changed meanwhile is told then, except for the products.
+// or not, or was cut off. What is most likely a person's change is told
+// meanwhile, at once, so that the build is cut off and another one, with all in
+// it, begun. After a build of which nothing was told yet, what has changed is
+// told at the end, except for the products.
 func (w *Watched) Build() (end func()) {
 	w.files.Look()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.vain {
+		w.loop.restarted(time.Time{}) // nothing changes because of a start
+	}
 	w.builds.begin()
 	w.drop()
 	return w.built
 }
 
 func (w *Watched) built() {
+	w.mu.Lock()
+	w.builds.closing = true
+	w.mu.Unlock()
 	w.files.Look()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.tell(w.builds.end(w.tree.path), true)
+	names := w.builds.end(w.tree.path)
+	w.vain = !w.builds.cut
+	if !w.builds.cut && !w.tell(names, true) {
+		w.builds.cuts = 0
+	}
 }
 
 // Restarted says that the app has been started, for the first time or anew.
 func (w *Watched) Restarted() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.vain = false
 	w.loop.restarted(time.Now())
 }
 
@@ -122,19 +137,31 @@ func (w *Watched) Restarted() {
 func (w *Watched) heard(changes []filewatch.Change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	names := w.tree.written(changes, w.last)
+	changes = w.tree.written(changes, w.last)
 	w.last = time.Now()
-	if w.builds.running {
-		w.builds.during(names)
+	names := make([]string, len(changes))
+	for i, c := range changes {
+		names[i] = c.Path
+	}
+	if !w.builds.running {
+		w.builds.beside(changes, w.tree.path)
+		w.tell(names, false)
 		return
 	}
-	w.builds.beside(names)
-	w.tell(names, false)
+	w.builds.during(changes)
+	names = slices.DeleteFunc(names, w.loop.has)
+	w.send(w.builds.cutOff(names, w.tree.path), nil)
 }
 
-// tell sends what has changed, together with what nobody has read yet.
-func (w *Watched) tell(names []string, byBuild bool) {
+// tell sends what has changed unless it is of a loop, and reports whether it is.
+func (w *Watched) tell(names []string, byBuild bool) (told bool) {
 	names, loops := w.loop.judge(names, byBuild, time.Now())
+	w.send(names, loops)
+	return len(names) > 0
+}
+
+// send sends it, together with what nobody has read yet.
+func (w *Watched) send(names, loops []string) {
 	if len(names) == 0 && len(loops) == 0 {
 		return
 	}
