@@ -30,6 +30,9 @@ type Sight struct {
 	Files map[string]Stamp
 	// Folders are those in which something may change, with absolute paths.
 	Folders []string
+	// Unseen are files, and folders with all below them, that are there but
+	// could not be looked at, absolute: they are as they were.
+	Unseen []string
 }
 
 // A Stamp tells one state of a file from another. The zero Stamp is that of no
@@ -112,9 +115,17 @@ func (g *Watching) Close() {
 	g.closed = true
 }
 
+// look looks at the files; looking is held.
 func (g *Watching) look() map[string]Stamp {
 	sight := g.tree.Look()
 	slices.Sort(sight.Folders)
+	for _, unseen := range sight.Unseen {
+		for path, stamp := range g.told {
+			if _, seen := sight.Files[path]; !seen && (path == unseen || isBelow(path, unseen)) {
+				sight.Files[path] = stamp
+			}
+		}
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.where, g.files = sight.Folders, len(sight.Files)

@@ -146,6 +146,6 @@ func isPersons(path string) bool {
 	if slices.Contains(pictured, strings.ToLower(filepath.Ext(path))) {
 		return true
 	}
-	text := readAtMost(path, 8000)
-	return strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") || !strings.Contains(text, "\x00")
+	text, err := readAtMost(path, 8000)
+	return err != nil || strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff") || !strings.Contains(text, "\x00")
 }

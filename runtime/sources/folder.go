@@ -1,12 +1,14 @@
 package sources
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/pillion-dev/pillion/internal/gitignore"
 	"github.com/pillion-dev/pillion/runtime/filewatch"
@@ -77,44 +79,64 @@ func (f *folder) same(g *folder) bool {
 	})
 }
 
-// read reads a file with rules, unless it is as it was.
+// read reads a file with rules, unless it is as it was. If it cannot be read just
+// now, it says what it did.
 func (f *folder) read(path string, was *folder) {
-	info, err := os.Stat(path)
+	stat := os.Stat
+	if filepath.Base(path) == ".gitignore" {
+		stat = os.Lstat // git follows no link of that name
+	}
+	info, err := stat(path)
 	if err != nil || !info.Mode().IsRegular() {
 		return
 	}
-	stamp := filewatch.StampOf(path, info)
+	file := ruleFile{path: path, stamp: filewatch.StampOf(path, info)}
+	var old *ruleFile
 	if was != nil {
-		for _, old := range was.rules {
-			if old.path == path && old.stamp == stamp {
-				f.rules = append(f.rules, old)
-				return
-			}
+		if i := slices.IndexFunc(was.rules, func(r ruleFile) bool { return r.path == path }); i >= 0 {
+			old = &was.rules[i]
 		}
 	}
-	f.rules = append(f.rules, ruleFile{path: path, stamp: stamp, rules: gitignore.Parse(readAtMost(path, maxRules))})
+	if old == nil || old.stamp != file.stamp {
+		if text, err := readAtMost(path, maxRules); err == nil {
+			file.rules = gitignore.Parse(text)
+			old = &file
+		}
+	}
+	if old != nil {
+		f.rules = append(f.rules, *old)
+	}
 }
 
-// readAtMost is the beginning of a file; what cannot be read is empty.
-func readAtMost(path string, n int64) string {
+// readAtMost is the beginning of a file.
+func readAtMost(path string, n int64) (string, error) {
 	file, err := os.Open(path) //nolint:gosec // the files are the user's, who named them
 	if err != nil {
-		return ""
+		return "", err
 	}
 	defer func() { _ = file.Close() }() // it was only read
-	text, _ := io.ReadAll(io.LimitReader(file, n))
-	return string(text)
+	text, err := io.ReadAll(io.LimitReader(file, n))
+	return string(text), err
 }
 
 // entriesOf are at most n of a folder's.
-func entriesOf(path string, n int) []fs.DirEntry {
+func entriesOf(path string, n int) ([]fs.DirEntry, error) {
 	dir, err := os.Open(path) //nolint:gosec // the folders are the user's, who named them
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer func() { _ = dir.Close() }() // it was only read
-	entries, _ := dir.ReadDir(n)
-	return entries
+	entries, err := dir.ReadDir(n)
+	if errors.Is(err, io.EOF) {
+		err = nil // it is empty
+	}
+	return entries, err
+}
+
+// isGone reports whether err says that there is nothing, rather than that it
+// cannot be seen.
+func isGone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // repository is the folder of the git repository that path is in, and its file
@@ -136,14 +158,16 @@ func repository(path string) (top, exclude string) {
 
 // excludeOfWorktree follows a .git that is a file: a worktree's, or a submodule's.
 func excludeOfWorktree(top, git string) string {
-	at, found := strings.CutPrefix(strings.TrimSpace(readAtMost(git, 4096)), "gitdir: ")
+	text, _ := readAtMost(git, 4096) // what cannot be read says nothing
+	at, found := strings.CutPrefix(strings.TrimSpace(text), "gitdir: ")
 	if !found {
 		return ""
 	}
 	if !filepath.IsAbs(at) {
 		at = filepath.Join(top, at)
 	}
-	if common := strings.TrimSpace(readAtMost(filepath.Join(at, "commondir"), 4096)); filepath.IsAbs(common) {
+	text, _ = readAtMost(filepath.Join(at, "commondir"), 4096)
+	if common := strings.TrimSpace(text); filepath.IsAbs(common) {
 		at = common
 	} else if common != "" {
 		at = filepath.Join(at, common)

@@ -131,3 +131,18 @@ func TestAWorktreeHasItsRepositorysRules(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// As in git since 2.32, or a repository could have files read that are not its own.
+func TestRulesBehindALinkDoNotCount(t *testing.T) {
+	t.Parallel()
+	dir := plant(t, "main.go", "a.gen", "b.other")
+	write(t, dir, "rules.txt", "*.gen\n", "others.txt", "*.other\n")
+	for link, target := range map[string]string{".gitignore": "rules.txt", ".pillionignore": "others.txt"} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Skip("no symbolic links:", err)
+		}
+	}
+	if got, want := found(t, sources.Options{Dir: dir}), []string{"a.gen", "main.go", "others.txt", "rules.txt"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -149,6 +149,9 @@ func (l *look) root(r root) {
 	switch {
 	case err != nil:
 		l.sight.Folders = append(l.sight.Folders, nearest(r.path))
+		if !isGone(err) {
+			l.sight.Unseen = append(l.sight.Unseen, r.path)
+		}
 	case info.IsDir():
 		l.folder(r.path, l.above(r.path), r.globbed)
 	default:
@@ -179,7 +182,10 @@ func (l *look) folder(path string, up *folder, globbed bool) {
 		l.view.full = true
 		return
 	}
-	entries := entriesOf(path, l.tree.most.files+1)
+	entries, err := entriesOf(path, l.tree.most.files+1)
+	if err != nil && !isGone(err) {
+		l.sight.Unseen = append(l.sight.Unseen, path)
+	}
 	l.view.full = l.view.full || len(entries) > l.tree.most.files
 	names, files := make([]string, len(entries)), []string{}
 	for i, e := range entries {

@@ -70,7 +70,8 @@ func (t *tree) add(name string) error {
 func (t *tree) missing(path string) error {
 	hint := "paths of --watch are relative to the app's folder, " + t.dir
 	var names []string
-	for _, e := range entriesOf(filepath.Dir(path), maxPaths) {
+	entries, _ := entriesOf(filepath.Dir(path), maxPaths) // without them, there is no better hint
+	for _, e := range entries {
 		names = append(names, e.Name())
 	}
 	if meant := near.Match(filepath.Base(path), names); meant != "" {
