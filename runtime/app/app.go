@@ -259,6 +259,10 @@ func (a *App) Failed(why string) {
 	a.events.wake()
 }
 
+// Building says that the app's first process is yet to be made: calls wait as for
+// one that starts, and nothing is dialled until Started.
+func (a *App) Building() { a.gate.set(building, nil) }
+
 // Restarting says that the app will be started anew: calls wait for it, and
 // nothing is dialled until Started. Calls that the app has stay with it.
 func (a *App) Restarting() {

@@ -18,6 +18,7 @@ type phase uint8
 
 const (
 	starting   phase = iota // never ready yet
+	building                // it has no process yet
 	ready                   // its port is open, as far as we know
 	closed                  // its port was open and is not; its process lives
 	restarting              // it is being replaced
@@ -32,7 +33,7 @@ const (
 // states are the phases as other instances see them. An app whose calls are
 // answered at once, if only with an error, has nothing to be waited for.
 var states = [...]discovery.State{
-	starting: discovery.Starting, ready: discovery.Ready, closed: discovery.Restarting,
+	starting: discovery.Starting, building: discovery.Starting, ready: discovery.Ready, closed: discovery.Restarting,
 	restarting: discovery.Restarting, client: discovery.Ready, undecided: discovery.Starting,
 	mistaken: discovery.Starting, exited: discovery.Draining, failed: discovery.Unhealthy, unwell: discovery.Unhealthy,
 }
@@ -249,7 +250,7 @@ func (g *gate) insert(t *ticket) {
 // compile, has its own, longer time as long as the process lives.
 func (g *gate) deadline(now time.Time) time.Time {
 	until := now.Add(g.limits.Wait)
-	if g.phase == starting && g.command {
+	if (g.phase == starting || g.phase == building) && g.command {
 		if start := g.since.Add(g.startHold); start.After(until) {
 			return start
 		}

@@ -125,7 +125,7 @@ func (w *watch) look(ctx context.Context) time.Duration {
 		// A call that finds the port closed rings. Between calls nobody needs
 		// to know, and an app's log shows every connection.
 		return w.rest()
-	case exited, failed, restarting:
+	case building, exited, failed, restarting:
 		return 0
 	case starting, closed, client, undecided, mistaken:
 	}

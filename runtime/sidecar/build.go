@@ -9,6 +9,9 @@ import (
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 )
 
+// isBuilt reports whether the app is built before it is started.
+func (s *sidecar) isBuilt() bool { return s.cfg.Build != "" }
+
 // build runs the build command and waits for it. Nothing is left of it, also if
 // ctx ends first. Its output is talk: it goes where errors go, and is kept.
 func (s *sidecar) build(ctx context.Context) error {

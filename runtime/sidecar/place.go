@@ -64,7 +64,7 @@ func openPassing(getenv func(string) string, log *slog.Logger) (*place, error) {
 // prepare opens the home and looks for what would make this run a mistake,
 // before anything is bound or started.
 func (s *sidecar) prepare(ctx context.Context) error {
-	if len(s.cfg.Command) > 0 && s.cfg.Build == "" { // which may make it
+	if len(s.cfg.Command) > 0 && !s.isBuilt() { // the build may make it
 		if _, err := supervisor.Lookup(s.cfg.Command[0], s.cfg.Dir, s.env.Environ); err != nil {
 			return err
 		}

@@ -67,7 +67,7 @@ func (s *sidecar) renew(ctx context.Context, r renewal) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if s.process() != old && (s.cfg.Build == "" || !r.crashed) { // else it is of the same build
+	if s.process() != old && (!s.isBuilt() || !r.crashed) { // else it is of the same build
 		s.setStale("")
 	}
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *sidecar) renew(ctx context.Context, r renewal) error {
 }
 
 func (s *sidecar) replace(ctx context.Context, r renewal) error {
-	if s.cfg.Build != "" && !r.crashed {
+	if s.isBuilt() && !r.crashed {
 		if err := s.build(ctx); err != nil {
 			return err
 		}

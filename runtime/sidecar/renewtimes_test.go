@@ -13,6 +13,7 @@ import (
 	"github.com/pillion-dev/pillion/internal/porttest"
 	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/instance"
 )
 
 // Whoever mends what hangs need not wait until it is given up.
@@ -51,6 +52,39 @@ func TestAnAppThatEndsWhileAnotherTakesOverLosesNoCallThatWaits(t *testing.T) {
 	r.awaitNotice("restarted")
 	if got := within.Receive(t, answer); got != strconv.Itoa(p.entry().AppPID) {
 		t.Errorf("the call got %q, it says %v", got, r.notices())
+	}
+}
+
+// Somebody else's program on the app's port gets no call while the app is built.
+func TestNobodyIsTakenForAnAppThatIsBeingBuilt(t *testing.T) {
+	t.Parallel()
+	p, dir, port := newPlace(t), t.TempDir(), porttest.Reserve(t)
+	stranger := port.Listen(t)
+	met := make(chan struct{}, 1)
+	go func() {
+		if c, err := stranger.Accept(); err == nil {
+			_ = c.Close()
+			met <- struct{}{}
+		}
+		close(met)
+	}()
+	r := p.start(actServe, config.Sidecar{
+		Dir: dir, AppPort: port.Number(), Build: "echo building; until test -e free; do :; done",
+	}, "PORT="+strconv.Itoa(int(port.Number())))
+	r.awaitOutput("building")
+	e, answer := p.entry(), make(chan string, 1)
+	go func() { answer <- call(e, "/pid") }()
+	within.Until(t, "the call to wait", func() bool {
+		status, err := instance.Dial(e).Status(within.Context(t))
+		return err == nil && status.Calls == 1
+	})
+	must(t, stranger.Close())
+	if _, taken := <-met; taken {
+		t.Error("it was dialled")
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "free"), nil, 0o600))
+	if got := within.Receive(t, answer); got != strconv.Itoa(p.entry().AppPID) {
+		t.Errorf("the call got %q", got)
 	}
 }
 

@@ -183,6 +183,9 @@ func (s *sidecar) wire(ctx context.Context) error {
 	}
 	s.countPolicies()
 	first := s.newRoom(s.cfg.AppPort)
+	if s.isBuilt() {
+		first.app.Building()
+	}
 	s.relay = app.NewRelay(first.app)
 	s.current.Store(first)
 	s.rooms <- first // it has room for one
@@ -232,7 +235,7 @@ func (s *sidecar) doorDrain() time.Duration {
 // launch starts the app. It comes last: from here on there is something to
 // stop. An app that is built first is started by the conductor.
 func (s *sidecar) launch(ctx context.Context) error {
-	if len(s.cfg.Command) == 0 || s.cfg.Build != "" {
+	if len(s.cfg.Command) == 0 || s.isBuilt() {
 		return nil
 	}
 	p, err := s.execute(ctx, s.current.Load())
