@@ -71,7 +71,7 @@ func isMDNS(p []byte) bool {
 }
 
 // runSend multicasts a packet on an interface each time it is told to, and
-// says how many answers came within a moment.
+// says how many answers came within a moment; told to ask, it waits for one.
 func runSend(config string) error {
 	name, encoded, _ := strings.Cut(config, " ")
 	packet, err := base64.StdEncoding.DecodeString(encoded)
@@ -106,11 +106,16 @@ func runSend(config string) error {
 		}
 		answers := 0
 		buf := make([]byte, 1<<16)
-		_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		moment := 300 * time.Millisecond
+		if strings.HasPrefix(string(line), "ask") {
+			moment = patience
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(moment))
 		for {
 			if _, _, err := conn.ReadFromUDP(buf); err != nil {
 				break
 			}
+			_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 			answers++
 		}
 		fmt.Println(answers)

@@ -28,6 +28,9 @@ const (
 	trust   = "0a1b2c3d"
 	secret  = "the discovery key of a trust dom"
 	nodeEnv = "MDNS_TEST_NODE"
+	// patience is how long a question that nobody answers may take where the
+	// machine is busy; it is far less than a test waits for an answer.
+	patience = 20 * time.Second
 )
 
 // TestMain is a node, a capture or an occupier of the port where a test has
@@ -279,6 +282,9 @@ func (p *process) until(command string, right func(reply) bool) reply {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// answered is right whoever it is that is found.
+func answered(r reply) bool { return len(r.Endpoints) > 0 }
 
 func found(instances ...string) func(reply) bool {
 	return func(r reply) bool { return instancesOf(r) == fmt.Sprint(instances) }

@@ -369,7 +369,7 @@ func TestDeadlineSaysWhereTheTimeWent(t *testing.T) {
 	port := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	a, _ := runApp(t, app.Config{Port: port})
 	within.Until(t, "ready", func() bool { return a.State() == "ready" })
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	_, err := a.Serve(ctx, get("/"))
 	e := apperr.From(err)

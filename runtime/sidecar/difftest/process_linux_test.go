@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/buildtest"
+	"github.com/pillion-dev/pillion/internal/porttest"
 )
 
 // built is the pillion that is built when it is first needed, and its folder.
@@ -78,12 +79,7 @@ func (w *world) process(app string, flags ...string) *process {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	profiles, err := new(net.ListenConfig).Listen(w.t.Context(), "tcp4", "127.0.0.1:0")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	port := strconv.Itoa(profiles.Addr().(*net.TCPAddr).Port)
-	_ = profiles.Close() // the sidecar takes it a moment later
+	port := porttest.Reserve(w.t).String()
 	args := append([]string{"run", "--app-id", app, "--discovery", "local", "--enable-profiling", "--profile-port", port}, flags...)
 	p := &process{t: w.t, app: app, pprof: "http://127.0.0.1:" + port, gone: make(chan struct{})}
 	p.cmd = exec.CommandContext(context.WithoutCancel(w.t.Context()), name, args...)

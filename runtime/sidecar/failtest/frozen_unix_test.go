@@ -19,7 +19,7 @@ metadata:
   name: mine
 spec:
   policies:
-    timeouts: {short: 1s}
+    timeouts: {short: 5s}
   targets:
     apps:
       orders: {timeout: short}

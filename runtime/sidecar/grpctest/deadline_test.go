@@ -59,6 +59,9 @@ func TestDeadlineEndsTheCallAtBothEnds(t *testing.T) {
 			ended <- struct{}{}
 			return status.FromContextError(stream.Context().Err()).Err()
 		})
+		if _, err := s.ask(s.ctx(), s.method(echo), ""); err != nil { // the time is not for greeting
+			s.t.Error(err)
+		}
 		ctx, cancel := context.WithTimeout(s.ctx(), 2*time.Second)
 		defer cancel()
 		if _, err := s.ask(ctx, name, ""); status.Code(err) != codes.DeadlineExceeded {
