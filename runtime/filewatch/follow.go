@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/fsnotify/fsnotify"
 )
@@ -35,22 +36,27 @@ const followRounds = 100
 
 // follow has the system tell of the folders that now count, and of no others.
 // A folder that is new may have changed before it was watched: it is looked at,
-// and others may count because of that.
+// and others may count because of that. To ask for the same ones again is of no
+// use: they have gone, and it is not known yet, or have another name.
 func (r *running) follow() {
+	var before []string
 	for range followRounds {
-		if !r.followOnce() {
+		now := r.followOnce()
+		if len(now) == 0 || slices.Equal(now, before) {
 			return
 		}
+		before = now
 	}
 }
 
-// followOnce reports whether there was a new one.
-func (r *running) followOnce() (more bool) {
+// followOnce returns the folders that were new, sorted.
+func (r *running) followOnce() (news []string) {
 	all := r.w.everything()
 	if !r.hears(len(all) > 0) {
-		return false
+		return nil
 	}
-	want := r.wanted(all)
+	want, others := resolve(r.wanted(all))
+	r.aliases = others
 	asked := map[string]fs.FileInfo{}
 	for _, have := range r.ear.events.WatchList() {
 		if _, ok := want[have]; !ok || !isStill(have, r.asked[have]) {
@@ -61,15 +67,16 @@ func (r *running) followOnce() (more bool) {
 		delete(want, have)
 	}
 	r.asked = asked
-	if more = r.ask(all, want); more {
+	if news = r.ask(all, want); len(news) > 0 {
 		r.look()
 	}
-	return more
+	slices.Sort(news)
+	return news
 }
 
-// ask asks the system for the events of more folders, and reports whether it
-// tells of one, or one has gone.
-func (r *running) ask(all []*watched, want map[string]*watched) (more bool) {
+// ask asks the system for the events of more folders, and returns those that it
+// tells of, and those that have gone.
+func (r *running) ask(all []*watched, want map[string]*watched) (news []string) {
 	for _, folder := range inOrder(want) {
 		info, err := identify(folder)
 		if err == nil {
@@ -78,20 +85,20 @@ func (r *running) ask(all []*watched, want map[string]*watched) (more bool) {
 		switch {
 		case err == nil:
 			r.asked[folder] = info
-			more = true
+			news = append(news, folder)
 		case folderOf(folder) != folder:
-			more = true // the next look finds where it was
+			news = append(news, folder) // the next look finds where it was
 		case errors.Is(err, fs.ErrPermission):
 			// What is in it cannot be seen by looking either.
 		case want[folder] == nil:
 			r.giveUp(err)
-			return false
+			return nil
 		default:
 			r.leave(largest(all), err)
-			return true
+			return append(news, folder)
 		}
 	}
-	return more
+	return news
 }
 
 // identify tells the folder at path from others that are there later.

@@ -75,8 +75,9 @@ type running struct {
 	ear  *ear // nil before there is something to watch, and without events
 	deaf bool // there are no events
 	// asked are the folders that the system was asked to tell of, as they were.
-	asked map[string]fs.FileInfo
-	poll  *time.Timer
+	asked   map[string]fs.FileInfo
+	aliases aliases // of those
+	poll    *time.Timer
 }
 
 // giveUp goes on without events.
@@ -127,10 +128,11 @@ func (r *running) hear() {
 	}
 	all := r.w.everything()
 	for name, op := range heard {
-		path := filepath.Clean(name)
-		for _, one := range all {
-			if one.concerns(path, op) {
-				one.touch()
+		for _, path := range r.aliases.of(filepath.Clean(name)) {
+			for _, one := range all {
+				if one.concerns(path, op) {
+					one.touch()
+				}
 			}
 		}
 	}
