@@ -288,7 +288,7 @@ func (a *App) errExited(status string) *apperr.Error {
 // errFailed says that there is no process of the app, and that it waits for
 // somebody.
 func (a *App) errFailed(why string) *apperr.Error {
-	what := a.cfg.Name + " does not run, and waits for a change of its files"
+	what := a.cfg.Name + " does not run and waits for a change of its files"
 	return &apperr.Error{
 		Reason: apperr.AppUnhealthy, Reached: apperr.ReachedNo,
 		What: what, Dapr: "app is not in a healthy state: " + what, Cause: why,

@@ -24,6 +24,7 @@ func (a *attempts) unhealthy() *apperr.Error {
 	return &apperr.Error{
 		Reason:  apperr.AppUnhealthy,
 		What:    a.key.App + " says it is not healthy",
+		Cause:   "it fails its health check, or does not run and waits for a change of its files",
 		Dapr:    "rpc error: code = Internal desc = app is not in a healthy state",
 		Reached: apperr.ReachedNo,
 	}

@@ -436,7 +436,7 @@ func TestAnAppThatHasEndedWaitsForAChange(t *testing.T) {
 	e := p.ready(r, "app")
 	call(e, "/crash")
 	r.await("that it waits", func() bool { return r.countNotices("waiting for a change") == 1 })
-	if got := call(e, "/pid"); !strings.Contains(got, "does not run, and waits for a change of its files") {
+	if got := call(e, "/pid"); !strings.Contains(got, "does not run and waits for a change of its files") {
 		t.Errorf("a call got %q", got)
 	}
 	if now := p.entry(); now.State != string(discovery.Unhealthy) {

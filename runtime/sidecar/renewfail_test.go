@@ -27,8 +27,15 @@ func TestAnAppThatHasEndedDoesNotComeBackByABuildThatFails(t *testing.T) {
 	dir, change := watchedFolder(t)
 	r := p.start(actServe, config.Sidecar{Dir: dir, AppPortAuto: true, Watch: []string{"main.txt"}, Build: brokenBuild})
 	e := p.ready(r, "app")
+	caller := p.start("", config.Sidecar{AppID: "caller"})
+	caller.awaitNotice("is up")
 	call(e, "/crash")
 	r.await("that it waits", func() bool { return r.countNotices("waiting for a change") == 1 })
+	for _, other := range p.entries() {
+		if got := call(other, "/pid"); other.App == "caller" && !strings.Contains(got, "does not run and waits for a change of its files") {
+			t.Errorf("another app's call got %q", got)
+		}
+	}
 	must(t, os.WriteFile(filepath.Join(dir, "broken"), nil, 0o600))
 	change()
 	r.awaitNotice("the build failed")
