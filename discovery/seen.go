@@ -165,7 +165,8 @@ func (s *Seen) Flush() error {
 	return err
 }
 
-// merge takes over the newer times of the file.
+// merge takes over the newer times of the file, but for those to come: the clock
+// was wrong.
 func (s *Seen) merge() error {
 	f, err := os.Open(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -185,12 +186,13 @@ func (s *Seen) merge() error {
 	}
 	var file map[string]time.Time
 	_ = json.Unmarshal(data, &file) // a memory lost
+	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.read = info
 	for name, at := range file {
 		key, ok := parseKey(name)
-		if ok && at.After(s.times[key]) {
+		if ok && at.After(s.times[key]) && !at.After(now) {
 			s.times[key] = at
 		}
 	}

@@ -93,6 +93,39 @@ func TestSeenForgets(t *testing.T) {
 	})
 }
 
+// A time that is still to come was written when the clock was wrong: it is not
+// believed, and not kept.
+func TestSeenDoesNotBelieveTheFuture(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "seen.json")
+	text := fmt.Sprintf("{%q: %q}", orders.String(), time.Now().AddDate(1, 0, 0).Format(time.RFC3339))
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := discovery.OpenSeen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Lately(orders) || s.Ever(orders) {
+		t.Error("an app is known because it will answer")
+	}
+	s.Note(orders)
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var written map[string]time.Time
+	if err := json.Unmarshal(data, &written); err != nil {
+		t.Fatal(err)
+	}
+	if at := written[orders.String()]; at.IsZero() || at.After(time.Now()) {
+		t.Errorf("it is written that it answered at %v", at)
+	}
+}
+
 func TestSeenIsBounded(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "seen.json")
