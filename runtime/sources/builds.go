@@ -27,10 +27,10 @@ const maxCuts = 5
 // end, until one does without anything to be told.
 type builds struct {
 	running bool
-	closing bool            // it is about to end: what is told now would come too late
-	changed map[string]bool // during this build; true if it was there before
-	edited  bool            // something has changed beside builds, since the last one
-	doubted map[string]bool // what the last build may have written
+	closing bool                        // it is about to end: what is told now would come too late
+	changed map[string]filewatch.Change // during this build
+	edited  bool                        // something has changed beside builds, since the last one
+	doubted map[string]bool             // what the last build may have written
 	sources map[string]bool
 	product map[string]bool
 
@@ -43,28 +43,30 @@ type builds struct {
 
 func (b *builds) begin() {
 	b.running, b.closing, b.cut, b.guess = true, false, false, false
-	b.changed = map[string]bool{}
+	b.changed = map[string]filewatch.Change{}
 }
 
 // during notes what has changed while a build runs.
 func (b *builds) during(changes []filewatch.Change) {
 	for _, c := range changes {
-		if _, again := b.changed[c.Path]; !again {
-			b.changed[c.Path] = c.Before.There
+		if first, again := b.changed[c.Path]; again {
+			c.Before = first.Before
 		}
+		b.changed[c.Path] = c
 	}
 }
 
-// cutOff has the build cut off by those of the names, in whose paths is what a
-// person has most likely written, and returns them.
-func (b *builds) cutOff(names []string, path func(name string) string) []string {
+// cutOff has the build cut off by those of the changed files that a person has
+// most likely written, and returns them.
+func (b *builds) cutOff(changes []filewatch.Change, path func(name string) string) []string {
 	if b.closing || b.cuts >= maxCuts {
 		return nil
 	}
 	var out []string
-	for _, name := range names {
+	for _, c := range changes {
+		name := c.Path
 		sure := b.sources[name]
-		guess := b.whole && !b.guessed && b.changed[name] && !b.doubted[name]
+		guess := b.whole && !b.guessed && b.changed[name].Before.There && !b.doubted[name]
 		if b.product[name] || !sure && !guess || !isPersons(path(name)) {
 			continue
 		}
@@ -95,24 +97,24 @@ func (b *builds) beside(changes []filewatch.Change, path func(name string) strin
 }
 
 // end returns what changed during the build and may be a person's doing.
-func (b *builds) end(path func(name string) string) []string {
+func (b *builds) end(path func(name string) string) []filewatch.Change {
 	if b.product == nil || len(b.product) > maxFiles {
 		b.product = map[string]bool{}
 	}
-	var out []string
+	var out []filewatch.Change
 	doubted := map[string]bool{}
-	for name := range b.changed {
+	for name, c := range b.changed {
 		switch {
 		case b.product[name]:
 		case b.sources[name] && (isPersons(path(name)) || !isThere(path(name))):
-			out = append(out, name)
+			out = append(out, c)
 		case !isPersons(path(name)):
 			b.product[name] = true
 		case b.doubted[name] && !b.edited:
 			b.product[name] = true
 		default:
 			doubted[name] = true
-			out = append(out, name)
+			out = append(out, c)
 		}
 	}
 	if b.cut {

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"github.com/pillion-dev/pillion/runtime/filewatch"
 )
 
 const (
@@ -39,8 +41,15 @@ type closed struct {
 // numbers are what programs make names of.
 var numbers = regexp.MustCompile(`[0-9a-fA-F]{8}[0-9a-fA-F-]*|[0-9]+`)
 
-// shape is the same for names that differ in their numbers.
-func shape(name string) string { return numbers.ReplaceAllString(name, "#") }
+// shape is the same for names that differ in their numbers, and for files that
+// came or went in one folder, with one ending: programs make such names anew.
+func shape(c filewatch.Change) string {
+	name := c.Path
+	if c.Before.There != c.After.There && !isCode(name) {
+		name = path.Dir(name) + "/*" + path.Ext(name)
+	}
+	return numbers.ReplaceAllString(name, "#")
+}
 
 // restarted says that a round begins.
 func (l *loop) restarted(now time.Time) {
@@ -69,27 +78,36 @@ func (l *loop) restarted(now time.Time) {
 
 // judge returns those of the changed files that still count, and those that do
 // not any more from now on.
-func (l *loop) judge(names []string, byBuild bool, now time.Time) (count, loops []string) {
+func (l *loop) judge(changes []filewatch.Change, byBuild bool, now time.Time) (count, loops []string) {
 	since := now.Sub(l.began)
-	names = slices.DeleteFunc(names, func(name string) bool { return l.isClosed(name, byBuild || isEarly(name, since)) })
-	if len(names) == 0 {
+	isLate := func(c filewatch.Change) bool { return !byBuild && !isEarly(c.Path, since) }
+	changes = slices.DeleteFunc(changes, func(c filewatch.Change) bool { return l.isClosed(c, !isLate(c)) })
+	if len(changes) == 0 {
 		return nil, nil
 	}
-	early := byBuild || !slices.ContainsFunc(names, func(name string) bool { return !isEarly(name, since) })
-	if l.round > 0 && early && l.times >= rounds-1 && l.all(names) {
-		for _, name := range names {
-			l.close(shape(name))
+	early := !slices.ContainsFunc(changes, isLate)
+	if l.round > 0 && early && l.times >= rounds-1 && l.all(changes) {
+		for _, c := range changes {
+			l.close(shape(c))
 		}
-		return nil, names
+		return nil, namesIn(changes)
 	}
 	if l.told == nil {
 		l.told = map[string]bool{}
 	}
-	for _, name := range names {
-		l.told[shape(name)] = true
+	for _, c := range changes {
+		l.told[shape(c)] = true
 	}
 	l.late = l.late || !early || l.round == 0
-	return names, nil
+	return namesIn(changes), nil
+}
+
+func namesIn(changes []filewatch.Change) []string {
+	out := make([]string, len(changes))
+	for i, c := range changes {
+		out[i] = c.Path
+	}
+	return out
 }
 
 // isEarly reports whether a file that changed so long after a start may have
@@ -101,9 +119,9 @@ func isEarly(name string, since time.Duration) bool {
 	return since <= soon
 }
 
-// all reports whether all the names changed in each of the last rounds.
-func (l *loop) all(names []string) bool {
-	return !slices.ContainsFunc(names, func(name string) bool { return !l.common[shape(name)] })
+// all reports whether all the files changed in each of the last rounds.
+func (l *loop) all(changes []filewatch.Change) bool {
+	return !slices.ContainsFunc(changes, func(c filewatch.Change) bool { return !l.common[shape(c)] })
 }
 
 func (l *loop) close(shape string) {
@@ -119,22 +137,22 @@ func (l *loop) close(shape string) {
 }
 
 // has reports whether a file does not count any more.
-func (l *loop) has(name string) bool {
-	c := l.closed[shape(name)]
+func (l *loop) has(change filewatch.Change) bool {
+	c := l.closed[shape(change)]
 	return c != nil && c.now
 }
 
 // isClosed reports whether a changed file does not count. One that changes again
 // without a start has not changed because of one: it counts again. Only once,
 // since the app may write it now and then; what people write, always.
-func (l *loop) isClosed(name string, early bool) bool {
-	c := l.closed[shape(name)]
+func (l *loop) isClosed(change filewatch.Change, early bool) bool {
+	c := l.closed[shape(change)]
 	if c == nil || !c.now {
 		return false
 	}
 	again := c.round == l.round
 	c.round = l.round
-	if again && (isCode(name) || !early && !c.opened) {
+	if again && (isCode(change.Path) || !early && !c.opened) {
 		c.now, c.opened = false, true
 		l.common, l.times, l.late = nil, 0, true
 		return false

@@ -2,7 +2,10 @@ package sources_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,6 +64,31 @@ func TestNamesWithOtherNumbersAreOneLoop(t *testing.T) {
 		if !isFive(n) {
 			t.Errorf("a loop after %d starts, want 5", n)
 		}
+	})
+}
+
+// As those that come with a name nobody has had.
+func TestNewFilesOfOneKindAreOneLoop(t *testing.T) {
+	bothWays(t, func(t *testing.T, files *filewatch.Watcher) {
+		dir := t.TempDir()
+		write(t, dir, "data/mine.txt", "1")
+		w := watch(t, sources.Options{Dir: dir, Files: files})
+		last := ""
+		app := func(n int) {
+			if last != "" {
+				must(t, os.Remove(filepath.Join(dir, last)))
+			}
+			last = "data/" + strings.Repeat("x", n+1) + ".txt"
+			write(t, dir, last, "1")
+		}
+		n, _ := starts(t, w, app)
+		if !isFive(n) {
+			t.Errorf("a loop after %d starts, want 5", n)
+		}
+		w.Restarted()
+		app(n + 1)
+		write(t, dir, "data/mine.txt", "12")
+		wants(t, w, "data/mine.txt")
 	})
 }
 

@@ -118,9 +118,9 @@ func (w *Watched) built() {
 	w.files.Look()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	names := w.builds.end(w.tree.path)
+	changes := w.builds.end(w.tree.path)
 	w.vain = !w.builds.cut
-	if !w.builds.cut && !w.tell(names, true) {
+	if !w.builds.cut && !w.tell(changes, true) {
 		w.builds.cuts = 0
 	}
 }
@@ -139,23 +139,19 @@ func (w *Watched) heard(changes []filewatch.Change) {
 	defer w.mu.Unlock()
 	changes = w.tree.written(changes, w.last)
 	w.last = time.Now()
-	names := make([]string, len(changes))
-	for i, c := range changes {
-		names[i] = c.Path
-	}
 	if !w.builds.running {
 		w.builds.beside(changes, w.tree.path)
-		w.tell(names, false)
+		w.tell(changes, false)
 		return
 	}
 	w.builds.during(changes)
-	names = slices.DeleteFunc(names, w.loop.has)
-	w.send(w.builds.cutOff(names, w.tree.path), nil)
+	changes = slices.DeleteFunc(changes, w.loop.has)
+	w.send(w.builds.cutOff(changes, w.tree.path), nil)
 }
 
 // tell sends what has changed unless it is of a loop, and reports whether it is.
-func (w *Watched) tell(names []string, byBuild bool) (told bool) {
-	names, loops := w.loop.judge(names, byBuild, time.Now())
+func (w *Watched) tell(changes []filewatch.Change, byBuild bool) (told bool) {
+	names, loops := w.loop.judge(changes, byBuild, time.Now())
 	w.send(names, loops)
 	return len(names) > 0
 }
