@@ -35,6 +35,7 @@ type attempts struct {
 	at       *member   // the instance that has the call; nil for none
 	name     string    // of the instance that had it last
 	sent     time.Time // when it got it
+	answers  uint64    // it had given by then
 	trial    bool      // the call tries whether the instance does better
 	body     replays   // nil without a body
 	progress progress
@@ -261,7 +262,7 @@ func (a *attempts) attempt(only bool) *Call {
 // try makes one attempt.
 func (a *attempts) try(ctx context.Context, left *ranking) (*Answer, *apperr.Error) {
 	to, at := left.pick()
-	a.at, a.name, a.trial = at, instanceOf(*to), left.trial
+	a.at, a.name, a.trial, a.answers = at, instanceOf(*to), left.trial, at.answers.Load()
 	a.n++
 	sent := a.attempt(left.only)
 	looked := a.progress.send(to.State)
@@ -278,6 +279,7 @@ func (a *attempts) try(ctx context.Context, left *ranking) (*Answer, *apperr.Err
 	}
 	answer, err := a.i.mesh.Send(ctx, *to, a.to.want, sent)
 	if err == nil {
+		at.answers.Add(1)
 		if a.to.answered(a.progress.began) {
 			a.i.resolver.Answered(a.key)
 		}

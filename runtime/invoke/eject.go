@@ -187,7 +187,11 @@ func (a *attempts) ruleFailed(ctx context.Context, failed *apperr.Error) {
 	deadline, _ := ctx.Deadline()
 	switch {
 	case byPolicy && a.hadMost(up.After):
-		a.rule(silent, "no answer within "+up.After.String())
+		v := silent
+		if a.at.answers.Load() != a.answers {
+			v = bad // it answers others: it may be the call that takes long
+		}
+		a.rule(v, "no answer within "+up.After.String())
 	case errors.Is(ctx.Err(), context.DeadlineExceeded) && a.hadMost(deadline.Sub(a.progress.began)):
 		a.rule(bad, "no answer in the caller's time")
 	case ctx.Err() != nil:

@@ -129,6 +129,49 @@ func TestAFrozenInstanceIsMetOnceAPeriod(t *testing.T) {
 	})
 }
 
+// A call that takes too long has no instance left out that answers others
+// meanwhile: else a method that is slow everywhere would leave one of them with
+// all the calls.
+func TestASlowMethodIsNoFrozenInstance(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mesh := newCrowd()
+		for _, name := range []string{"a", "b", "c"} {
+			mesh.set(name, func(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
+				if c.Path == "/slow" {
+					return frozen(ctx, c)
+				}
+				time.Sleep(10 * time.Millisecond)
+				return ok(name)
+			})
+		}
+		i := newInvoker(t, newTable(instances(discovery.Ready, "a", "b", "c")...), meshFunc(mesh.Send), limited(t))
+		var all sync.WaitGroup
+		for n := range 2000 {
+			all.Go(func() {
+				c := call("x")
+				if n%20 == 0 {
+					c.Path = "/slow"
+				}
+				_ = ask(t, i, c)
+			})
+			time.Sleep(time.Millisecond)
+		}
+		if got := i.Counts(); got.Ejections != 0 {
+			t.Errorf("slow: %+v", got)
+		}
+		mesh.set("b", frozen)
+		for range 1100 { // those that it had answer, and a call that begins then is told of it
+			all.Go(func() { _ = ask(t, i, call("x")) })
+			time.Sleep(time.Millisecond)
+		}
+		if got := i.Counts(); got.Ejections != 1 || got.Out != 1 {
+			t.Errorf("frozen: %+v", got)
+		}
+		all.Wait()
+	})
+}
+
 // What has an instance left out, and how many times of it.
 func TestWhatIsAFailureOfAnInstance(t *testing.T) {
 	t.Parallel()

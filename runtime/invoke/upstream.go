@@ -71,7 +71,8 @@ type upstream struct {
 
 // A member is an instance of an upstream.
 type member struct {
-	open atomic.Int64 // calls
+	open    atomic.Int64  // calls
+	answers atomic.Uint64 // that it has given
 	// well is true if the last attempt of which something is known went well: then
 	// row and until are zero, and another one that does says nothing new.
 	well atomic.Bool
