@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -106,9 +107,13 @@ func TestNothingFailsWhileSourcesChange(t *testing.T) {
 			for file, text := range p.more {
 				f.w.Write("src/"+file, text)
 			}
-			touch := func(version string) {
-				f.w.Write("src/"+p.file, strings.ReplaceAll(p.source, "{{VERSION}}", version))
+			touch := func(version string) { // whole, as editors do: half of an app is no app
+				written := f.w.Write("written", strings.ReplaceAll(p.source, "{{VERSION}}", version))
+				if err := os.Rename(written, filepath.Join(f.w.Dir, "src", p.file)); err != nil {
+					t.Fatal(err)
+				}
 			}
+			f.w.Write("src/"+p.file, "")
 			touch("v0")
 			f.w.In("src").With(append(p.env(t), "RECORD="+f.record())...).Run("orders", slices.Concat(patient, p.run(t))...)
 			l := newLoad(t, f.caller().HTTP)
