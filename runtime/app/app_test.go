@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
@@ -126,8 +127,36 @@ func get(path string) *invoke.Call {
 func post(path, body string) *invoke.Call {
 	return &invoke.Call{
 		Verb: "POST", Path: path, Major: 1, Only: true,
-		Body: invoke.BytesBody([]byte(body)), Length: int64(len(body)),
+		Body: &closable{Body: invoke.BytesBody([]byte(body))}, Length: int64(len(body)),
 	}
+}
+
+// A closable is a body of which nothing is left once it is closed, as of one that
+// came over the mesh.
+type closable struct {
+	invoke.Body
+	closed atomic.Bool
+}
+
+func (b *closable) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, io.ErrClosedPipe
+	}
+	return b.Body.Read(p)
+}
+
+func (b *closable) Whole() ([]byte, bool) {
+	if b.closed.Load() {
+		return nil, false
+	}
+	return invoke.Whole(b.Body)
+}
+
+func (b *closable) Held() (int64, bool) { return invoke.Held(b.Body) }
+
+func (b *closable) Close() error {
+	b.closed.Store(true)
+	return nil
 }
 
 // do makes a call and reads its answer.
