@@ -11,8 +11,12 @@ import (
 	"github.com/pillion-dev/pillion/runtime/sources"
 )
 
-// changesNamed bounds the files that are named where some have changed.
-const changesNamed = 3
+const (
+	// changesNamed bounds the files that are named where some have changed.
+	changesNamed = 3
+	// changesKept bounds those that are kept of changes that wait.
+	changesKept = 100
+)
 
 // A watchedSources is the app's sources, if they are watched. Its zero value is
 // sources that are not.
@@ -83,10 +87,11 @@ func (w watchedSources) close() {
 	}
 }
 
-// both are the changes of two times.
+// both are the changes of two times, of whose files the first are named.
 func both(a, b sources.Changes) sources.Changes {
 	paths := slices.Compact(slices.Sorted(slices.Values(slices.Concat(a.Paths, b.Paths))))
-	return sources.Changes{Paths: paths, Total: max(len(paths), a.Total, b.Total)}
+	total := max(len(paths), a.Total, b.Total)
+	return sources.Changes{Paths: slices.Clip(paths[:min(len(paths), changesKept)]), Total: total}
 }
 
 // sayOwnWriting says which files do not count any more.
