@@ -5,7 +5,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/human"
+	"github.com/pillion-dev/pillion/logs"
 	"github.com/pillion-dev/pillion/runtime/instance"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 )
@@ -41,6 +43,7 @@ func (s *sidecar) conduct(ask, parts context.Context) error {
 	switch {
 	case err != nil:
 		s.leave(context.WithoutCancel(parts))
+		s.keepFailure(apperr.From(err))
 		return err
 	case s.cfg.Profile.AsDaprd:
 		return s.retire(context.WithoutCancel(parts), signalled, now)
@@ -87,6 +90,15 @@ func (s *sidecar) attend(ask, parts context.Context) (signalled, now bool, err e
 		case <-parts.Done(): // the part's error is the one reported
 			return false, false, nil
 		}
+	}
+}
+
+// keepFailure writes into the log why nothing runs: whoever began it has that of
+// Run.
+func (s *sidecar) keepFailure(e *apperr.Error) {
+	if s.record != nil {
+		s.record.Line(logs.Pillion, Notice{Kind: Failed, Text: e.What, Cause: e.Cause, Hint: e.Hint}.String())
+		s.record.End("not run")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/human"
+	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/sources"
 	"github.com/pillion-dev/pillion/runtime/supervisor"
@@ -129,12 +130,14 @@ func (c *conductor) failed(err error) error {
 		s.say(n) // it has ended by itself meanwhile, which is dealt with next
 		return nil
 	}
-	due := c.due && p == c.seen
-	if due && !c.now.crashed {
+	due, stopped := c.due && p == c.seen, p != nil && p != c.seen // by us
+	switch {
+	case due && !c.now.crashed:
 		c.crashes-- // what failed came between, and was not the start that is due
+	case stopped:
+		c.crashes = 0
 	}
-	stopped := p != nil && p != c.seen // by us
-	c.seen = p
+	c.see(p)
 	if (due || stopped && s.restarts()) && c.rest(&n) {
 		s.say(n)
 		return nil
@@ -183,7 +186,7 @@ func (c *conductor) ended() <-chan struct{} {
 // there may be another one.
 func (c *conductor) comesBack() bool {
 	s, p := c.s, c.s.process()
-	c.seen = p
+	c.see(p)
 	exit, _ := p.Exit()
 	n := Notice{Text: s.cfg.AppID + " ended", Facts: []string{exit.String()}}
 	if exit.Code != 0 {
@@ -192,22 +195,31 @@ func (c *conductor) comesBack() bool {
 	if time.Since(p.began) >= stableAfter {
 		c.crashes = 0
 	}
-	switch c.due = again(s.cfg.Restart, exit.Code); {
-	case !c.due && s.watches():
-		n.Facts = append(n.Facts, "waiting for a change")
-		s.say(n)
-	case c.due:
+	comesBack := again(s.cfg.Restart, exit.Code)
+	if comesBack {
 		n.Facts = append(n.Facts, "ran "+human.Took(time.Since(p.began)))
 		if c.rest(&n) {
 			s.say(n)
 			return true
 		}
-		s.sayLoop(p, exit)
 	}
 	if s.watches() {
 		s.app().Failed(exit.String())
 	}
+	switch {
+	case comesBack:
+		s.sayLoop(p, exit)
+	case s.watches():
+		n.Facts = append(n.Facts, "waiting for a change")
+		s.say(n)
+	}
 	return s.watches()
+}
+
+// see notes that p has ended, or nil that there is none, and is dealt with.
+func (c *conductor) see(p *process) {
+	c.seen, c.due = p, false
+	c.s.updateEntry(func(e *rundir.Entry) { e.AppPID = 0 }) // it may be another's by now
 }
 
 // again reports whether an app that ended with code is started again.

@@ -18,6 +18,7 @@ import (
 	"github.com/pillion-dev/pillion/internal/porttest"
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/internal/within"
+	"github.com/pillion-dev/pillion/logs"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/instance"
 )
@@ -44,6 +45,21 @@ func (p *place) entry() rundir.Entry {
 	}
 	p.t.Fatal("it has no entry")
 	return rundir.Entry{}
+}
+
+// kept is the last run of an app in the logs, with its lines.
+func (p *place) kept(name string) (run logs.RunInfo, lines string) {
+	p.t.Helper()
+	store, err := logs.Open(p.home.Logs(), logs.Limits{})
+	must(p.t, err)
+	runs, err := store.Runs(logs.App{Namespace: "default", Name: name})
+	must(p.t, err)
+	run = runs[len(runs)-1]
+	must(p.t, store.Read(within.Context(p.t), logs.Query{Runs: []logs.RunInfo{run}}, func(l logs.Line) error {
+		lines += string(l.Text) + "\n"
+		return nil
+	}))
+	return run, lines
 }
 
 // countNotices is how many sentences hold text, facts included.
@@ -187,6 +203,12 @@ func TestWhatCannotBeBuiltIsNotRun(t *testing.T) {
 	}
 	if strings.Contains(r.output(), "guard") || len(p.entries()) != 0 {
 		t.Errorf("it ran:\n%s%v", r.output(), p.entries())
+	}
+	if n := r.countNotices("the build failed"); n != 0 {
+		t.Errorf("what Run returns is said %d times more", n)
+	}
+	if run, kept := p.kept("app"); run.State != logs.Ended || strings.Count(kept, "✗ the build failed: exit 2; cause: main.go:3:1: no") != 1 {
+		t.Errorf("the log's run is %+v\n%s", run, kept)
 	}
 }
 
@@ -439,7 +461,7 @@ func TestAnAppThatHasEndedWaitsForAChange(t *testing.T) {
 	if got := call(e, "/pid"); !strings.Contains(got, "does not run and waits for a change of its files") {
 		t.Errorf("a call got %q", got)
 	}
-	if now := p.entry(); now.State != string(discovery.Unhealthy) {
+	if now := p.entry(); now.State != string(discovery.Unhealthy) || now.AppPID != 0 {
 		t.Errorf("the entry is %+v", now)
 	}
 	change()

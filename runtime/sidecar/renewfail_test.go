@@ -12,6 +12,7 @@ import (
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/within"
+	"github.com/pillion-dev/pillion/logs"
 	"github.com/pillion-dev/pillion/runtime/config"
 	"github.com/pillion-dev/pillion/runtime/instance"
 )
@@ -102,6 +103,20 @@ func TestAnAppThatCannotBeStartedAgainIsNotWaitedForForEver(t *testing.T) {
 	call(e, "/crash")
 	if err := r.failed(); !apperr.Is(err, apperr.CommandNotFound) || r.countNotices("starting it again in") != 5 {
 		t.Errorf("Run = %v, it says %v", err, r.notices())
+	}
+}
+
+// The log says why there was nothing to log.
+func TestTheLogSaysWhyAnAppWasNotStarted(t *testing.T) {
+	t.Parallel()
+	p, dir := newPlace(t), t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "app"), []byte("no program"), 0o700))
+	r := p.start(actServe, config.Sidecar{Dir: dir, Command: []string{builtApp}})
+	if err := r.failed(); !apperr.Is(err, apperr.NotExecutable) {
+		t.Errorf("Run = %v", err)
+	}
+	if run, kept := p.kept("app"); run.State != logs.Ended || strings.Count(kept, "✗ cannot execute ./app") != 1 {
+		t.Errorf("the log's run is %+v\n%s", run, kept)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/discovery"
+	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/internal/daprlog"
 	"github.com/pillion-dev/pillion/internal/lifecycle"
 	"github.com/pillion-dev/pillion/internal/rundir"
@@ -114,6 +115,7 @@ func Run(ctx context.Context, cfg config.Sidecar, env Env) (exit int, err error)
 		s.readResources, s.prepare, s.follow, s.bind, s.identify, s.register, s.keep, s.wire, s.launch,
 	} {
 		if err := step(ctx); err != nil {
+			s.keepFailure(apperr.From(err))
 			return 0, err
 		}
 	}
