@@ -14,9 +14,14 @@ import (
 )
 
 // heard gets what a room's app observes, in order. Of one that has no calls, or
-// has them no more, only who waits for it hears.
+// has them no more, only who waits for it hears, but for its being on the wrong
+// port.
 func (s *sidecar) heard(r *room, event app.Event) {
 	r.ring()
+	if e, wrong := event.(app.WrongPort); wrong && !s.stopped.Load() {
+		s.sayWrongPort(e)
+		return
+	}
 	if s.current.Load() != r {
 		return
 	}
@@ -31,14 +36,6 @@ func (s *sidecar) heard(r *room, event app.Event) {
 		s.heardHealth(e)
 	case app.Detected:
 		s.log.Debug("app port found", "port", e.Port)
-	case app.WrongPort:
-		s.puzzled.Store(true)
-		s.say(Notice{
-			Kind:  Warning,
-			Text:  fmt.Sprintf("%s listens on %s, not %d", s.cfg.AppID, ports(e.Listens), e.Want),
-			Cause: "it opened " + ports(e.Listens) + " and nothing else",
-			Hint:  fmt.Sprintf("give --app-port %d, or leave the flag out", e.Listens[0]),
-		})
 	case app.Candidates:
 		s.puzzled.Store(true)
 		s.say(Notice{
@@ -50,6 +47,18 @@ func (s *sidecar) heard(r *room, event app.Event) {
 	case app.NoPort:
 		s.sayNoPort(e)
 	}
+}
+
+// sayWrongPort says that the app does not listen where it is called, also of one
+// that is to take over: it is waited for.
+func (s *sidecar) sayWrongPort(e app.WrongPort) {
+	s.puzzled.Store(true)
+	s.say(Notice{
+		Kind:  Warning,
+		Text:  fmt.Sprintf("%s listens on %s, not %d", s.cfg.AppID, ports(e.Listens), e.Want),
+		Cause: "it opened " + ports(e.Listens) + " and nothing else",
+		Hint:  fmt.Sprintf("give --app-port %d, or leave the flag out", e.Listens[0]),
+	})
 }
 
 // heardState begins what waits for the app's port to be open, and for its being

@@ -34,6 +34,24 @@ func TestAChangeWhileAnAppDoesNotGetReadyBeginsItAnew(t *testing.T) {
 	}
 }
 
+// Whoever waits for one that is to take over hears why it does not.
+func TestAnAppThatIsToTakeOverOnAnotherPortIsNamed(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	dir, change := watchedFolder(t)
+	r := p.start(actStray, config.Sidecar{Dir: dir, AppPortAuto: true, Watch: []string{"main.txt"}})
+	p.ready(r, "app")
+	must(t, os.WriteFile(filepath.Join(dir, "stray"), nil, 0o600))
+	change()
+	r.awaitNotice("app listens on")
+	if n := r.countNotices("STALE"); n != 0 {
+		t.Error("it was given up first")
+	}
+	must(t, os.Remove(filepath.Join(dir, "stray")))
+	change()
+	r.awaitNotice("app restarted")
+}
+
 // A call that waits for the old process has its answer of the new one.
 func TestAnAppThatEndsWhileAnotherTakesOverLosesNoCallThatWaits(t *testing.T) {
 	t.Parallel()

@@ -44,6 +44,7 @@ const (
 	actFail    = "fail"    // ends with status 3
 	actDie     = "die"     // dies of SIGKILL
 	actStuck   = "stuck"   // if there is a file stuck in its folder, it serves only once there is one called free
+	actStray   = "stray"   // serves on a port of its own if there is a file stray in its folder
 	actFlaky   = "flaky"   // fails as often as the file flaky in its folder has bytes, and then serves
 )
 
@@ -71,6 +72,11 @@ func TestMain(m *testing.M) {
 			for err = os.ErrNotExist; err != nil; _, err = os.Stat("free") {
 				runtime.Gosched()
 			}
+		}
+		act(actServe)
+	case actStray:
+		if _, err := os.Stat("stray"); err == nil {
+			_ = os.Setenv("PORT", "0") // a name without a zero byte
 		}
 		act(actServe)
 	case actDie:
