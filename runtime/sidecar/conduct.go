@@ -213,17 +213,13 @@ func (s *sidecar) farewell(p *process) error {
 	ran := time.Since(s.began)
 	n := Notice{Text: s.cfg.AppID + " ended", Facts: []string{"ran " + human.Took(ran)}}
 	if p != nil {
-		exit, err := p.Wait()
-		if err != nil {
-			s.say(Notice{Kind: Warning, Text: err.Error()})
-		}
+		exit := s.reap(p, s.halted)
 		s.outcome.exit, s.outcome.status, s.outcome.killed = exit.Code, exit.String(), exit.Killed
 		s.app().Exited(exit.String())
 		if exit.Code != 0 && (s.outcome.crashed || exit.Signal == 0) {
 			n.Kind = Failed
 		}
 		n.Facts = append([]string{exit.String()}, n.Facts...)
-		s.sayLeftovers(exit, s.halted)
 	} else {
 		s.outcome.status = "stopped"
 		if len(s.cfg.Command) == 0 {
@@ -244,19 +240,23 @@ func (s *sidecar) farewell(p *process) error {
 	return nil
 }
 
-// sayLeftovers names the processes that had to be ended, since when it was begun
-// to stop them.
-func (s *sidecar) sayLeftovers(exit supervisor.Exit, since time.Time) {
-	if len(exit.Killed) > 0 {
+// reap waits until nothing is left of p, and names the processes that had to be
+// ended, since when it was begun to stop them.
+func (s *sidecar) reap(p *process, since time.Time) supervisor.Exit {
+	exit, err := p.Wait()
+	if err != nil {
+		s.say(Notice{Kind: Warning, Text: err.Error()})
+	}
+	switch {
+	case len(exit.Killed) > 0:
 		s.say(Notice{
 			Kind: Warning, Text: "killed what did not end by itself: " + strings.Join(procNames(exit.Killed), ", "),
 			Cause: "still there " + human.Took(time.Since(since)) + " after the stopping began",
 		})
-		return
-	}
-	if len(exit.Leftovers) > 0 {
+	case len(exit.Leftovers) > 0:
 		s.say(Notice{Text: "ended what the app left behind: " + strings.Join(procNames(exit.Leftovers), ", ")})
 	}
+	return exit
 }
 
 func (s *sidecar) sayStopping() {

@@ -67,7 +67,7 @@ func (s *sidecar) renew(ctx context.Context, r renewal) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if s.process() != old && (!s.isBuilt() || !r.crashed) { // else it is of the same build
+	if s.process() != old && !s.unbuilt {
 		s.setStale("")
 	}
 	if err != nil {
@@ -82,7 +82,8 @@ func (s *sidecar) renew(ctx context.Context, r renewal) error {
 
 func (s *sidecar) replace(ctx context.Context, r renewal) error {
 	if s.isBuilt() && !r.crashed {
-		if err := s.build(ctx); err != nil {
+		err := s.build(ctx)
+		if s.unbuilt = err != nil; s.unbuilt {
 			return err
 		}
 	}
@@ -153,11 +154,7 @@ func (s *sidecar) stop(ctx context.Context, r *room, p *process) error {
 		_ = p.Kill() // Wait has its error
 		<-p.Done()
 	}
-	exit, err := p.Wait()
-	if err != nil {
-		s.say(Notice{Kind: Warning, Text: err.Error()})
-	}
-	s.sayLeftovers(exit, began)
+	s.reap(p, began)
 	return nil
 }
 
@@ -233,11 +230,7 @@ func (s *sidecar) retireRoom(ctx context.Context, r *room) {
 	case <-ctx.Done():
 		_ = p.Kill() // Wait has its error
 	}
-	exit, err := p.Wait()
-	if err != nil {
-		s.say(Notice{Kind: Warning, Text: err.Error()})
-	}
-	s.sayLeftovers(exit, began)
+	s.reap(p, began)
 }
 
 // awaitReady waits until p, in r, takes calls, and says why it does not.

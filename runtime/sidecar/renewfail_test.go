@@ -52,6 +52,26 @@ func TestAnAppThatHasEndedDoesNotComeBackByABuildThatFails(t *testing.T) {
 	}
 }
 
+// What runs after a crash is what was built last: that it did not get ready at
+// first makes it no old one.
+func TestACrashOfTheOldOneHasTheNewOneStarted(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	dir, change := watchedFolder(t)
+	r := p.start(actFlaky, config.Sidecar{
+		Dir: dir, AppPortAuto: true, Watch: []string{"main.txt"}, Build: brokenBuild, Restart: config.RestartOnFailure,
+	})
+	e := p.ready(r, "app")
+	must(t, os.WriteFile(filepath.Join(dir, "flaky"), []byte("x"), 0o600))
+	change()
+	r.awaitNotice("STALE")
+	call(e, "/crash")
+	r.awaitNotice("restarted")
+	if now := p.entry(); now.Stale != "" || now.AppPID == e.AppPID {
+		t.Errorf("the entry is %+v", now)
+	}
+}
+
 // The same of one that has never run.
 func TestAnAppWhoseFirstBuildFailsWaitsForAChange(t *testing.T) {
 	t.Parallel()

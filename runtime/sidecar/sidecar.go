@@ -191,6 +191,7 @@ type sidecar struct {
 	// discardable is true while what the renewal under way makes is of no use any
 	// more if the sources change.
 	discardable atomic.Bool
+	unbuilt     bool      // the last build failed; the renewal's that is under way
 	halted      time.Time // the conductor's, as is outcome
 	outcome     outcome
 	ending      ending
