@@ -5,6 +5,7 @@ package supervisor_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,23 +26,36 @@ import (
 // roleVar makes the test binary play a part instead of running tests.
 const roleVar = "SUPERVISOR_TEST_ROLE"
 
+// argsVar has the arguments of a part, as JSON. Its command line is the test's
+// own: who ends the orphans of a guard that was killed takes every child in
+// another session for one, but those that look like himself.
+const argsVar = "SUPERVISOR_TEST_ARGS"
+
 // markVar is in the environment of every process of one test's app, so that
 // the test can tell who is left.
 const markVar = "SUPERVISOR_TEST_MARK"
 
 func play(role string) int {
 	_ = os.Unsetenv(roleVar)
+	args := os.Args[1:]
+	if text, told := os.LookupEnv(argsVar); told {
+		_ = os.Unsetenv(argsVar)
+		args = nil
+		if err := json.Unmarshal([]byte(text), &args); err != nil {
+			return 99
+		}
+	}
 	switch role {
 	case "parent":
-		return playParent(os.Args[1:])
+		return playParent(args)
 	case "shell":
-		return playShell(os.Args[1:], true)
+		return playShell(args, true)
 	case "shell &":
-		return playShell(os.Args[1:], false)
+		return playShell(args, false)
 	case "root":
-		return playRoot(os.Args[1])
+		return playRoot(args[0])
 	case "listener":
-		return playListener(os.Args[1:])
+		return playListener(args)
 	default:
 		return 99
 	}
@@ -188,8 +202,13 @@ func playing(t *testing.T, role string, prepare func(*exec.Cmd), args ...string)
 	}
 	saysOut, says := pipe(t)
 	tells, tell := pipe(t)
-	pt := &part{cmd: exec.Command(self, args...), says: bufio.NewReader(saysOut), tell: tell, mark: mark(t), done: make(chan struct{})}
-	pt.cmd.Env = append(os.Environ(), roleVar+"="+role, markVar+"="+pt.mark)
+	text, err := json.Marshal(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pt := &part{cmd: exec.Command(self, os.Args[1:]...), says: bufio.NewReader(saysOut), tell: tell, mark: mark(t), done: make(chan struct{})}
+	pt.cmd.Args[0] = os.Args[0]
+	pt.cmd.Env = append(os.Environ(), roleVar+"="+role, argsVar+"="+string(text), markVar+"="+pt.mark)
 	pt.cmd.ExtraFiles = []*os.File{says, tells}
 	if prepare != nil {
 		prepare(pt.cmd)
