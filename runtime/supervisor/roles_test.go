@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -187,6 +188,7 @@ func playListener(addrs []string) int {
 type part struct {
 	cmd  *exec.Cmd
 	says *bufio.Reader
+	from *os.File // what says reads
 	tell *os.File
 	mark string
 	done chan struct{}
@@ -206,7 +208,7 @@ func playing(t *testing.T, role string, prepare func(*exec.Cmd), args ...string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pt := &part{cmd: exec.Command(self, os.Args[1:]...), says: bufio.NewReader(saysOut), tell: tell, mark: mark(t), done: make(chan struct{})}
+	pt := &part{cmd: exec.Command(self, os.Args[1:]...), says: bufio.NewReader(saysOut), from: saysOut, tell: tell, mark: mark(t), done: make(chan struct{})}
 	pt.cmd.Args[0] = os.Args[0]
 	pt.cmd.Env = append(os.Environ(), roleVar+"="+role, argsVar+"="+string(text), markVar+"="+pt.mark)
 	pt.cmd.ExtraFiles = []*os.File{says, tells}
@@ -240,11 +242,14 @@ func pipe(t *testing.T) (r, w *os.File) {
 // said waits for a line that begins with word and returns the rest of it.
 func (pt *part) said(t *testing.T, word string) string {
 	t.Helper()
+	_ = pt.from.SetReadDeadline(time.Now().Add(patience)) // a pipe has them
+	var before []string
 	for {
 		line, err := pt.says.ReadString('\n')
 		if err != nil {
-			t.Fatalf("waiting for %q: %v", word, err)
+			t.Fatalf("waiting for %q, behind %q: %v", word, before, err)
 		}
+		before = append(before, line)
 		if rest, ok := strings.CutPrefix(line, word+" "); ok {
 			return strings.TrimSpace(rest)
 		}
