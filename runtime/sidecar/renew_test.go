@@ -461,7 +461,8 @@ func TestAnAppThatHasEndedWaitsForAChange(t *testing.T) {
 	if got := call(e, "/pid"); !strings.Contains(got, "does not run and waits for a change of its files") {
 		t.Errorf("a call got %q", got)
 	}
-	if now := p.entry(); now.State != string(discovery.Unhealthy) || now.AppPID != 0 {
+	within.Until(t, "the entry to say so", func() bool { return p.entry().State == string(discovery.Unhealthy) })
+	if now := p.entry(); now.AppPID != 0 {
 		t.Errorf("the entry is %+v", now)
 	}
 	change()
