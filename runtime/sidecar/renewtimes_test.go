@@ -3,10 +3,12 @@
 package sidecar_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,6 +65,7 @@ func TestAnAppThatEndsWhileAnotherTakesOverLosesNoCallThatWaits(t *testing.T) {
 	change()
 	r.awaitOutput("stuck")
 	call(e, "/crash")
+	within.Until(t, "it to be gone", func() bool { return errors.Is(syscall.Kill(e.AppPID, 0), syscall.ESRCH) }) // until then it may take a call
 	answer := make(chan string, 1)
 	go func() { answer <- call(e, "/pid") }()
 	within.Until(t, "the call to wait", func() bool { return p.entry().State != "ready" })
