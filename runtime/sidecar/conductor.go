@@ -22,6 +22,9 @@ const (
 	// stableAfter begins anew.
 	maxCrashes  = 5
 	stableAfter = 10 * time.Second
+	// lastWords is how long what an app said last is waited for, where others
+	// that it started still have its output.
+	lastWords = 2 * time.Second
 )
 
 // A renewal is a reason to replace the app's process.
@@ -229,6 +232,10 @@ func again(policy config.RestartPolicy, code int) bool {
 
 // sayLoop says that the app is not started again, and what it said last.
 func (s *sidecar) sayLoop(p *process, exit supervisor.Exit) {
+	select {
+	case <-p.Done():
+	case <-time.After(lastWords):
+	}
 	n := Notice{
 		Kind: Failed, Text: s.cfg.AppID + " ended again and again",
 		Facts: []string{exit.String(), fmt.Sprintf("%d times in a row", maxCrashes+1)},
