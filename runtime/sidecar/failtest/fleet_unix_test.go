@@ -100,25 +100,32 @@ func (i *instance) app() int {
 type blow struct{ app, pillion bool }
 
 // kill strikes an instance and waits until what it struck is dead. A sidecar
-// takes its app with it, and an app that is not restarted its sidecar.
+// takes its app with it, and an app that is not restarted its sidecar; where
+// both are struck neither has the time to.
 func (f *fleet) kill(victim *instance, b blow) {
 	f.t.Helper()
+	died := span{from: time.Now()}
 	var pids []int
 	if b.app {
 		pids = append(pids, victim.app())
 	}
 	if b.pillion {
 		pids = append(pids, victim.PID())
+		f.send(syscall.SIGSTOP, victim.PID()) // or it may see its app die, and be gone before its turn
 	}
-	died := span{from: time.Now()}
-	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			f.t.Error(err)
-		}
-	}
+	f.send(syscall.SIGKILL, pids...)
 	for _, pid := range pids {
 		pilliontest.Until(f.t, "it is dead", func() bool { return syscall.Kill(pid, 0) != nil })
 	}
 	died.to = time.Now()
 	f.deaths = append(f.deaths, died)
+}
+
+func (f *fleet) send(signal syscall.Signal, pids ...int) {
+	f.t.Helper()
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, signal); err != nil {
+			f.t.Fatalf("%v to %d: %v", signal, pid, err)
+		}
+	}
 }
