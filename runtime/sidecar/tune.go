@@ -10,6 +10,7 @@ import (
 
 	"github.com/pillion-dev/pillion/internal/cores"
 	"github.com/pillion-dev/pillion/internal/lifecycle"
+	"github.com/pillion-dev/pillion/internal/resident"
 )
 
 // gcPercent is how much garbage there may be under load before it is collected,
@@ -43,6 +44,7 @@ func Tune(ctx context.Context, environ []string) error {
 				}
 				debug.SetGCPercent(before)
 				debug.FreeOSMemory() // what it took to start, or under load
+				resident.Trim()
 			})
 			return nil
 		}})
