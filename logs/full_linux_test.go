@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/usernstest"
 	"github.com/pillion-dev/pillion/logs"
 )
 
@@ -125,11 +126,7 @@ func TestAFullDiskIsCountedAndRecoveredFrom(t *testing.T) {
 	c.Env = append(os.Environ(), "LOGS_TEST_PART=full", "LOGS_TEST_TMPFS="+dir)
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Unshareflags: syscall.CLONE_NEWNS}
 	if os.Getuid() != 0 {
-		c.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		}
+		c.SysProcAttr = usernstest.Attr(0, syscall.CLONE_NEWNS)
 	}
 	out, err := c.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) {

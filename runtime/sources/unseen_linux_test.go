@@ -2,47 +2,22 @@ package sources_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pillion-dev/pillion/internal/usernstest"
 	"github.com/pillion-dev/pillion/runtime/filewatch"
 	"github.com/pillion-dev/pillion/runtime/sources"
 )
 
-// TestWhatCannotBeSeenJustNowIsAsItWas runs itself once more, as somebody whom
-// the modes of files bind.
+// It is tested as somebody whom the modes of files bind.
 func TestWhatCannotBeSeenJustNowIsAsItWas(t *testing.T) {
-	if os.Getenv("SOURCES_BOUND") != "" {
-		bound(t)
+	const somebody = 1000
+	if !usernstest.Rerun(t, somebody) {
 		return
 	}
-	t.Parallel()
-	c := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWhatCannotBeSeenJustNowIsAsItWas$", "-test.v")
-	c.Env = append(os.Environ(), "SOURCES_BOUND=1")
-	c.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 1000, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 1000, HostID: os.Getgid(), Size: 1}},
-	}
-	var said strings.Builder
-	c.Stdout, c.Stderr = &said, &said
-	if err := c.Start(); err != nil {
-		t.Skip("no user namespaces:", err)
-	}
-	err := c.Wait()
-	switch {
-	case err != nil:
-		t.Errorf("%v\n%s", err, said.String())
-	case strings.Contains(said.String(), "--- SKIP"):
-		t.Skip(said.String())
-	}
-}
-
-func bound(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "main.go", "1", "src/api/a.go", "1", "gen/a.go", "1", ".gitignore", "gen\n")
 	src, rules := filepath.Join(dir, "src"), filepath.Join(dir, ".gitignore")
