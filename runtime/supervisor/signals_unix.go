@@ -11,13 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// stopPatience is how long programs that tidy up before they are suspended
-	// have for it.
-	stopPatience = 50 * time.Millisecond
-	// wakePatience is how long after being woken we wait to be told of it.
-	wakePatience = 200 * time.Millisecond
-)
+// stopPatience is how long programs that tidy up before they are suspended
+// have for it.
+const stopPatience = 50 * time.Millisecond
 
 // watchSignals handles the signals of a job at a terminal: its size, being
 // suspended, being woken. A broken pipe is caught so that it is an error of
@@ -65,8 +61,7 @@ func (p *Process) suspend(c chan os.Signal, key bool) {
 	// Go does not give a signal its default meaning back, so it is one that
 	// cannot be caught; and nothing may stop us where nobody wakes us.
 	if hasShell() {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) // ourselves
-		p.awaitWake(c)
+		p.stopUs(c)
 	}
 	signal.Notify(c, syscall.SIGTSTP)
 	p.signalTree(syscall.SIGCONT)
@@ -93,23 +88,6 @@ func hasShell() bool {
 		pid = parentOf(pid)
 	}
 	return false
-}
-
-// awaitWake returns when we have been stopped and woken.
-func (p *Process) awaitWake(c <-chan os.Signal) {
-	limit := time.After(wakePatience)
-	for {
-		select {
-		case s := <-c:
-			if s == syscall.SIGCONT {
-				return
-			}
-		case <-limit:
-			return
-		case <-p.ending:
-			return
-		}
-	}
 }
 
 // pauseTree stops the app's processes: first those in front of its terminal,
