@@ -22,7 +22,7 @@ const (
 	// leftoverLook is how long the guard has for saying that nobody is left
 	// after the app's first process, before we look for ourselves.
 	leftoverLook = 30 * time.Millisecond
-	// killBound is how long Kill goes on with what will not die.
+	// killBound is how long Kill waits, in all, for what will not die.
 	killBound = 3 * time.Second
 	// guardBound is how long the guard may take to say that nobody is left.
 	guardBound = 300 * time.Millisecond
@@ -116,8 +116,8 @@ func (p *Process) Kill() error {
 func (p *Process) kill() error {
 	killed := map[int]Proc{}
 	defer func() { p.remember(killed) }()
-	give := time.Now().Add(killBound)
-	var silent time.Time // since when the guard has nobody left and does not say so
+	var waited time.Duration // of what was meant: where we get no time, neither do those we kill
+	var silent time.Time     // since when the guard has nobody left and does not say so
 	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
 		left := p.tree()
 		for _, proc := range left {
@@ -129,9 +129,10 @@ func (p *Process) kill() error {
 		case <-p.empty:
 			return nil
 		case <-time.After(wait):
+			waited += wait
 		}
 		switch now := time.Now(); {
-		case len(left) > 0 && now.After(give):
+		case len(left) > 0 && waited > killBound:
 			return p.abandon(left)
 		case len(left) > 0:
 			silent = time.Time{}

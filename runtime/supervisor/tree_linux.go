@@ -45,7 +45,7 @@ func adoptOrphans() {
 // Orphans are children of ours in a session that is not ours: the guard began
 // one of its own, and who is in it cannot get back. Guards are not orphans.
 func endOrphans(app int) (status syscall.WaitStatus, known bool) {
-	deadline := time.Now().Add(killBound)
+	var waited time.Duration // of what was meant: where we get no time, neither do those we kill
 	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
 		left := false
 		for _, pid := range orphans() {
@@ -57,10 +57,11 @@ func endOrphans(app int) (status syscall.WaitStatus, known bool) {
 			}
 			left = true
 		}
-		if !left || time.Now().After(deadline) {
+		if !left || waited > killBound {
 			return status, known
 		}
 		time.Sleep(wait)
+		waited += wait
 	}
 }
 

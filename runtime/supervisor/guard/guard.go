@@ -39,7 +39,7 @@ const (
 	fdTerminal = 9
 )
 
-// killBound is how long the guard goes on killing what will not die, such as
+// killBound is how long the guard waits, in all, for what will not die, such as
 // a process of another user.
 const killBound = 5 * time.Second
 
@@ -165,8 +165,8 @@ func killAll(app int, gone <-chan struct{}) {
 		return
 	default:
 	}
-	deadline := time.Now().Add(killBound)
-	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+	var waited time.Duration // of what was meant: where we get no time, neither do those we kill
+	for wait := time.Millisecond; waited <= killBound; wait = min(2*wait, 50*time.Millisecond) {
 		for _, pid := range family(app) {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // gone already, or not ours to kill
 		}
@@ -174,9 +174,7 @@ func killAll(app int, gone <-chan struct{}) {
 		case <-gone:
 			return
 		case <-time.After(wait):
-		}
-		if time.Now().After(deadline) {
-			return
+			waited += wait
 		}
 	}
 }
