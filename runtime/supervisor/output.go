@@ -135,34 +135,54 @@ func (s *stream) drain() {
 	_ = s.src.SetReadDeadline(time.Now().Add(drainQuiet)) // closed already: done
 }
 
-// A guarded writer is written to by one at a time.
+// A guarded writer is written to by one at a time. Who must not wait for the
+// others leaves what is to be written.
 type guarded struct {
-	mu sync.Mutex // guards what follows
+	mu sync.Mutex // held by who writes
 	w  io.Writer
+
+	leftMu sync.Mutex // guards what follows
+	left   []byte
 }
+
+// maxLeft is how much may be left behind a write that does not end.
+const maxLeft = 256
 
 func (g *guarded) Write(b []byte) (int, error) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.w.Write(b)
+	n, err := g.w.Write(b)
+	g.mu.Unlock()
+	g.writeLeft()
+	return n, err
 }
 
-// How often tryWrite tries, and how long it pauses before it does again.
-const (
-	writeTries = 20
-	writePause = 5 * time.Millisecond
-)
-
-// tryWrite writes unless somebody else is writing for longer than a moment.
-func (g *guarded) tryWrite(b []byte) {
-	for range writeTries {
-		if g.mu.TryLock() {
-			defer g.mu.Unlock()
-			_, _ = g.w.Write(b) // an echo: nobody misses it
-			return
-		}
-		time.Sleep(writePause)
+// leave writes b at once or, if somebody is writing, has it written behind that.
+func (g *guarded) leave(b []byte) {
+	g.leftMu.Lock()
+	if len(g.left)+len(b) <= maxLeft {
+		g.left = append(g.left, b...)
 	}
+	g.leftMu.Unlock()
+	g.writeLeft()
+}
+
+// writeLeft writes what was left, unless somebody is writing: who is looks for
+// himself once he has written.
+func (g *guarded) writeLeft() {
+	for g.hasLeft() && g.mu.TryLock() {
+		g.leftMu.Lock()
+		b := g.left
+		g.left = nil
+		g.leftMu.Unlock()
+		_, _ = g.w.Write(b) // an echo: nobody misses it
+		g.mu.Unlock()
+	}
+}
+
+func (g *guarded) hasLeft() bool {
+	g.leftMu.Lock()
+	defer g.leftMu.Unlock()
+	return len(g.left) > 0
 }
 
 // unCR takes away the carriage return a terminal puts before each line feed.

@@ -192,7 +192,7 @@ func (t *typing) bytes(b []byte) error {
 			t.pass(b[from:i])
 			from = i + 1
 			if now.Lflag&(syscall.ECHO|syscall.ECHOCTL) == syscall.ECHO|syscall.ECHOCTL {
-				t.term.out.tryWrite([]byte(echo + "\n"))
+				t.term.out.leave([]byte(echo + "\n"))
 			}
 			act()
 		}
