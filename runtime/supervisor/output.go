@@ -41,9 +41,10 @@ type lens interface {
 }
 
 // holdBound is how long a lens may wait for the next chunk: what it waits for
-// has been written together with what it holds, and comes unless the system is
-// busy with others.
-const holdBound = 50 * time.Millisecond
+// has been written together with what it holds, and comes as soon as the system,
+// which may be busy with others, has passed it on. Meanwhile a cursor stands at
+// the end of its line instead of its beginning, no more.
+const holdBound = time.Second
 
 func newStream(src *os.File, dst, log io.Writer) *stream {
 	return &stream{src: src, dst: dst, log: log, done: make(chan struct{})}
