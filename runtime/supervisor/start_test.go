@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
@@ -14,8 +15,12 @@ import (
 	"github.com/pillion-dev/pillion/runtime/supervisor"
 )
 
+// write writes a file while nobody forks: a process that another test starts in
+// this moment would hold it open, and what is open for writing is not executed.
 func write(t *testing.T, name, text string, mode os.FileMode) {
 	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
