@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -28,31 +29,38 @@ type idle struct {
 // at rest.
 const settle = 3 * time.Second
 
-// compare measures the three subjects in every scenario, then the variants.
+// compare measures the three subjects in every scenario, then the variants. If
+// it cannot go on, or is stopped, what was measured until then is not lost.
 func (b *bench) compare(ctx context.Context) error {
 	c := comparison{Machine: describe(ctx, b)}
 	for _, note := range c.Machine.warnings() {
 		say("%s", note)
 	}
+	ended := b.measureAll(ctx, &c)
+	if len(c.Results) == 0 {
+		return ended
+	}
+	c.Machine.done()
+	if err := b.writeJSON(c); err != nil {
+		return errors.Join(ended, err)
+	}
+	if _, err := os.Stdout.WriteString(c.markdown()); err != nil {
+		return errors.Join(ended, err)
+	}
+	if ended == nil && b.o.writeDocs {
+		return c.writeDocs(".")
+	}
+	return ended
+}
+
+func (b *bench) measureAll(ctx context.Context, c *comparison) error {
 	for _, proto := range b.o.protocols {
-		if err := b.compareProtocol(ctx, &c, proto); err != nil {
+		if err := b.compareProtocol(ctx, c, proto); err != nil {
 			return err
 		}
 	}
 	if b.o.variants && slices.Contains(b.o.protocols, protoHTTP) {
-		if err := b.compareVariants(ctx, &c); err != nil {
-			return err
-		}
-	}
-	c.Machine.done()
-	if err := b.writeJSON(c); err != nil {
-		return err
-	}
-	if _, err := os.Stdout.WriteString(c.markdown()); err != nil {
-		return err
-	}
-	if b.o.writeDocs {
-		return c.writeDocs(".")
+		return b.compareVariants(ctx, c)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -90,6 +91,44 @@ func TestAnInterruptLeavesNothing(t *testing.T) {
 		}
 	}
 	nothingLeft(t, tmp)
+}
+
+// What was measured before an interrupt is printed and written.
+func TestAnInterruptLosesNoFigures(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "figures.json")
+	cmd, _ := program(t, "--connections", "2,3", "--bodies", "54", "--rounds", "1", "--duration", "1s", "--json", file)
+	cmd.Stderr = nil
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(said); lines.Scan(); {
+		if strings.Contains(lines.Text(), "pillion ÷ HAProxy") {
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 130 {
+		t.Errorf("it ended with %v, want status 130", err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c comparison
+	if err := json.Unmarshal(text, &c); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Results) == 0 || !strings.Contains(out.String(), "## HTTP") {
+		t.Errorf("%d results are written, and printed: %s", len(c.Results), out.String())
+	}
 }
 
 func descendants(t *testing.T, root int) []int {
