@@ -5,6 +5,8 @@ package app
 import (
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // firstDial is how long the system may take to connect on the loopback before it
@@ -20,3 +22,14 @@ const (
 	errNoFamily  = syscall.EAFNOSUPPORT
 	errReset     = syscall.ECONNRESET
 )
+
+// isAnswered reports whether a socket that connects has an answer, be it a
+// refusal, as the kernel sees it now.
+func isAnswered(socket syscall.RawConn) bool {
+	answered := false
+	err := socket.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, 0) //nolint:gosec // a descriptor
+		answered = err == nil && n > 0
+	})
+	return err == nil && answered
+}

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/rawsock"
@@ -200,23 +202,40 @@ func (p *place) dialHost(ctx context.Context, at *spot, host string) (net.Conn, 
 func connect(ctx context.Context, authority string) (net.Conn, error) {
 	addr, err := netip.ParseAddrPort(authority)
 	near := err == nil && addr.Addr().IsLoopback()
-	began := time.Now()
-	for patience := firstDial; ; patience *= 2 {
-		left := max(dialTimeout-time.Since(began), time.Millisecond)
-		d := net.Dialer{Timeout: left}
-		if near && patience < left {
-			d.Timeout = patience
-		}
-		c, err := d.DialContext(ctx, "tcp", authority)
-		if err == nil || d.Timeout == left || ctx.Err() != nil || !isTimedOut(err) {
+	left := dialTimeout
+	for patience := firstDial; near && patience < left; patience *= 2 {
+		c, err := connectWithin(ctx, authority, patience)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return c, err
 		}
+		left -= patience
 	}
+	return connectWithin(ctx, authority, left)
 }
 
-func isTimedOut(err error) bool {
-	timeout, ok := errors.AsType[net.Error](err)
-	return ok && timeout.Timeout()
+// connectWithin asks once; that there was no answer is os.ErrDeadlineExceeded.
+// What counts is whether the system has one by then, not whether we have heard
+// it: that may take longer on a machine with too much to do, and a connection
+// given up for it is one more in the queue of an app that has no time either.
+func connectWithin(ctx context.Context, authority string, patience time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var asked atomic.Pointer[syscall.RawConn]
+	timer := time.AfterFunc(patience, func() {
+		if socket := asked.Load(); socket == nil || !isAnswered(*socket) {
+			cancel(os.ErrDeadlineExceeded)
+		}
+	})
+	defer timer.Stop()
+	d := net.Dialer{Control: func(_, _ string, socket syscall.RawConn) error {
+		asked.Store(&socket)
+		return nil
+	}}
+	c, err := d.DialContext(ctx, "tcp", authority)
+	if err != nil && errors.Is(context.Cause(ctx), os.ErrDeadlineExceeded) {
+		return nil, fmt.Errorf("dial %s: %w", authority, os.ErrDeadlineExceeded)
+	}
+	return c, err
 }
 
 // tlsConfig verifies the app's certificate unless the connection stays on this
