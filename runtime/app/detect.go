@@ -133,8 +133,10 @@ func (w *watch) answering() []uint16 {
 	return found
 }
 
-// fresh reports whether the port has only just appeared.
-func (w *watch) fresh(port uint16) bool { return time.Since(w.seen[port].since) < time.Second }
+// fresh reports whether the port had only just appeared when the sockets were
+// read. To ask may have taken long since then, on a machine with too much to do:
+// of another port it tells nothing that nobody has answered there meanwhile.
+func (w *watch) fresh(port uint16) bool { return w.scanned.Sub(w.seen[port].since) < time.Second }
 
 // settled makes port the app's.
 func (w *watch) settled(port uint16, sockets []Socket) {
