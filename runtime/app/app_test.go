@@ -20,12 +20,16 @@ import (
 	"github.com/pillion-dev/pillion/runtime/invoke"
 )
 
-// runApp runs an app's side until the test ends.
+// runApp runs an app's side until the test ends. Calls wait for it for as long
+// as the test's patience, unless the test says how long.
 func runApp(t testing.TB, cfg app.Config) (*app.App, *recorder) {
 	t.Helper()
 	rec := &recorder{}
 	if cfg.Name == "" {
 		cfg.Name = "orders"
+	}
+	if cfg.Hold.Wait == 0 {
+		cfg.Hold.Wait = within.Patience
 	}
 	cfg.Events = rec.add
 	a := app.New(cfg)

@@ -23,7 +23,7 @@ func TestHeldCallsReachAnAppWithAShortQueue(t *testing.T) {
 	t.Parallel()
 	const calls = 200
 	port := porttest.Reserve(t)
-	a, _ := runApp(t, app.Config{Port: port.Number(), Command: true, StartHold: 10 * time.Second})
+	a, _ := runApp(t, app.Config{Port: port.Number(), Command: true})
 	a.Started()
 	results := held(t, a, calls, func(int) *invoke.Call { return post("/", "body") })
 	ln := port.Listen(t)

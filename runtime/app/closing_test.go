@@ -23,7 +23,7 @@ func TestACallMeetsAPortThatIsBeingClosed(t *testing.T) {
 	port := porttest.Reserve(t)
 	a, _ := runApp(t, app.Config{Port: port.Number()})
 	var answered atomic.Int64
-	ctx, stop := context.WithCancel(within.Context(t))
+	ctx, stop := context.WithCancel(t.Context())
 	var calls sync.WaitGroup
 	for range callers {
 		calls.Go(func() {

@@ -16,5 +16,8 @@ func (a *App) Keeps() bool {
 	return a.pool.habits.lived >= idleTrusted
 }
 
+// ContinueWait is how long an app may take to ask for a body.
+const ContinueWait = continueWait
+
 // IdleTrusted is how long an idle connection is trusted at first.
 const IdleTrusted = idleTrusted

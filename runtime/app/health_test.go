@@ -37,7 +37,7 @@ func (p *patient) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // checked is a Health that asks a patient often.
 func checked(threshold int) app.Health {
 	return app.Health{
-		Interval: 5 * time.Millisecond, Timeout: 10 * time.Second, Threshold: threshold,
+		Interval: 5 * time.Millisecond, Timeout: within.Patience, Threshold: threshold,
 		Ask: func(ctx context.Context, to invoke.Handler) error {
 			answer, err := to.Serve(ctx, &invoke.Call{Verb: "GET", Path: "/healthz", Major: 1, Attempt: 1, Only: true})
 			if err != nil {

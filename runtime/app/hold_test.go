@@ -286,9 +286,14 @@ func TestHeldCallIsCancelled(t *testing.T) {
 	if e := apperr.From(err); e.Reason != apperr.Cancelled || e.Reached != apperr.ReachedNo {
 		t.Errorf("error = %s, reached %s", e.Reason, e.Reached)
 	}
-	ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer stop()
-	_, err = a.Serve(ctx, get("/"))
+	limited := newLimited(t)
+	go func() {
+		for a.Waiting() == 0 {
+			time.Sleep(time.Millisecond) // between looks at a condition
+		}
+		time.AfterFunc(5*time.Millisecond, limited.end) // what waits for less counts as not held
+	}()
+	_, err = a.Serve(limited, get("/"))
 	if e := apperr.From(err); e.Reason != apperr.DeadlineExceeded || e.Reached != apperr.ReachedNo ||
 		!strings.Contains(e.Message(), "waiting for orders to be ready") {
 		t.Errorf("error = %s, %s, reached %s", e.Reason, e.Message(), e.Reached)
