@@ -27,7 +27,7 @@ func curlAs(t *testing.T, uid uint32, args ...string) string {
 	if err != nil {
 		t.Skip("needs curl")
 	}
-	cmd := exec.CommandContext(t.Context(), curl, append([]string{"-si", "--max-time", "5"}, args...)...)
+	cmd := exec.CommandContext(t.Context(), curl, append([]string{"-si", "--max-time", "60"}, args...)...)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	out, err := cmd.CombinedOutput()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pillion-dev/pillion/discovery"
@@ -17,6 +18,7 @@ import (
 	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/internal/porttest"
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/runtime/mesh"
 )
 
 // wants checks what an error says, and that the call's body was closed.
@@ -62,8 +64,7 @@ func TestTheNextAddressIsTriedWhenOneDoesNotAnswer(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", addr)
+		return dial(ctx, addr)
 	})
 	at := s.at
 	at.Addrs = append([]netip.AddrPort{silent}, at.Addrs...)
@@ -251,29 +252,28 @@ func TestACallGivenUpIsCancelledAtTheCalleeAtOnce(t *testing.T) {
 
 func TestADeadlineEndsACallOnBothSides(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	ended := make(chan struct{})
-	s := w.serve(func(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
-		if c.Verb == "POST" {
-			return answer(200, ""), nil
-		}
+	var ended atomic.Bool
+	h := func(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
 		c.Reached()
 		<-ctx.Done()
-		close(ended)
+		ended.Store(true)
 		return nil, context.Cause(ctx)
-	})
-	tr := w.transport()
-	w.roundTrip(tr, s.at, call("")) // the time is not for greeting
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	c := get()
-	c.Timing = &invoke.Timing{}
-	_, err := tr.Send(ctx, s.at, w.callee.ID(), c)
-	wants(t, apperr.From(err), apperr.DeadlineExceeded, apperr.ReachedMaybe)
-	if c.Timing.App <= 0 {
-		t.Errorf("no time in the app: %+v", *c.Timing)
 	}
-	within(t, "the callee's end", ended)
+	bubble(t, h, func(w *world, _ *pipeNet, tr *mesh.Transport, s *mesh.Server, at discovery.Endpoint) {
+		ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Second)
+		defer cancel()
+		c := get()
+		c.Timing = &invoke.Timing{}
+		_, err := tr.Send(ctx, at, w.callee.ID(), c)
+		wants(t, apperr.From(err), apperr.DeadlineExceeded, apperr.ReachedMaybe)
+		if c.Timing.App <= 0 {
+			t.Errorf("no time in the app: %+v", *c.Timing)
+		}
+		synctest.Wait()
+		if !ended.Load() || s.Inflight() != 0 {
+			t.Errorf("ended at the callee: %v, %d calls are open there", ended.Load(), s.Inflight())
+		}
+	})
 }
 
 func TestACallThatIsTooLateIsNotSent(t *testing.T) {
@@ -339,8 +339,7 @@ func TestConcurrentFirstCallsShareOneDial(t *testing.T) {
 	tr := w.transportAs(w.caller, func(ctx context.Context, addr string) (net.Conn, error) {
 		dials.Add(1)
 		<-let
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", addr)
+		return dial(ctx, addr)
 	})
 	// One gives up while the others wait, and has to wait for nobody.
 	ctx, cancel := context.WithCancel(t.Context())

@@ -122,17 +122,27 @@ func (w *world) transport() *mesh.Transport {
 	return w.transportAs(w.caller, nil)
 }
 
-func (w *world) transportAs(wl *mtls.Workload, dial func(context.Context, string) (net.Conn, error)) *mesh.Transport {
+func (w *world) transportAs(wl *mtls.Workload, by func(context.Context, string) (net.Conn, error)) *mesh.Transport {
 	w.t.Helper()
+	if by == nil {
+		by = dial
+	}
 	t := mesh.NewTransport(mesh.TransportConfig{
 		TLS: func(want identity.ID, _ discovery.Key) *tls.Config {
 			return wl.Client(want, label, mesh.ALPN)
 		},
-		Dial:    dial,
+		Dial:    by,
 		Expires: func() time.Time { return wl.Leaf().NotAfter },
 	})
 	w.t.Cleanup(func() { _ = t.Close() })
 	return t
+}
+
+// dial connects without the limit that a transport gives it, which a busy machine
+// may take longer for.
+func dial(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(context.WithoutCancel(ctx), "tcp", addr)
 }
 
 // call is a small POST.

@@ -136,43 +136,46 @@ func TestEndingServeCancelsWhatIsOpenAndTellsTheCaller(t *testing.T) {
 
 func TestALinkIsReplacedBeforeALeafExpiresAndCutWhenItHas(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	// Leaves are not made for less than minutes: what expires is what we say
-	// of our own.
-	var expires atomic.Pointer[time.Time]
-	end := time.Now().Add(3 * time.Second)
-	expires.Store(&end)
-	ln := w.listen()
-	conns := make(chan net.Conn, 4)
-	s := w.serveOn(&spyListener{ln, conns}, "inst0001", func(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
+	h := func(ctx context.Context, c *invoke.Call) (*invoke.Answer, error) {
 		if c.Path == "/stream" {
 			return &invoke.Answer{Status: 200, Major: 1, Length: -1, Body: &untilDone{ctx.Done()}}, nil
 		}
 		return answer(200, ""), nil
-	})
-	tr := mesh.NewTransport(mesh.TransportConfig{
-		TLS: func(want identity.ID, _ discovery.Key) *tls.Config {
-			return w.caller.Client(want, label, mesh.ALPN)
-		},
-		Expires: func() time.Time { return *expires.Load() },
-	})
-	t.Cleanup(func() { _ = tr.Close() })
-	c := get()
-	c.Path = "/stream"
-	stream := w.send(tr, s.at, c)
-	later := time.Now().Add(time.Hour)
-	expires.Store(&later)
-	until(t, "a second link for new calls", func() bool {
-		w.roundTrip(tr, s.at, get())
-		return len(conns) == 2
-	})
-	if _, err := stream.Body.Read(make([]byte, 1)); !apperr.Is(err, apperr.PeerGone) {
-		t.Errorf("the stream on the expired link = %v", err)
 	}
-	if time.Now().Before(end) {
-		t.Error("the stream was cut before its time")
-	}
-	w.roundTrip(tr, s.at, get())
+	bubble(t, h, func(w *world, p *pipeNet, _ *mesh.Transport, _ *mesh.Server, at discovery.Endpoint) {
+		// Leaves are not made for less than minutes: what expires is what we say
+		// of our own.
+		var expires atomic.Pointer[time.Time]
+		end := time.Now().Add(3 * time.Second)
+		expires.Store(&end)
+		tr := mesh.NewTransport(mesh.TransportConfig{
+			TLS: func(want identity.ID, _ discovery.Key) *tls.Config {
+				return w.caller.Client(want, label, mesh.ALPN)
+			},
+			Dial:    p.dial,
+			Expires: func() time.Time { return *expires.Load() },
+		})
+		c := get()
+		c.Path = "/stream"
+		stream := w.send(tr, at, c)
+		later := time.Now().Add(time.Hour)
+		expires.Store(&later)
+		until(t, "a second link for new calls", func() bool {
+			w.roundTrip(tr, at, get())
+			return len(p.dialed) == 2
+		})
+		if !time.Now().Before(end) {
+			t.Error("the second link came when the first one was cut")
+		}
+		if _, err := stream.Body.Read(make([]byte, 1)); !apperr.Is(err, apperr.PeerGone) {
+			t.Errorf("the stream on the expired link = %v", err)
+		}
+		if time.Now().Before(end) {
+			t.Error("the stream was cut before its time")
+		}
+		w.roundTrip(tr, at, get())
+		_ = tr.Close()
+	})
 }
 
 // An untilDone body has nothing to say and ends with its call.
