@@ -1,8 +1,10 @@
 package mesh
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -211,16 +213,28 @@ func (s *socket) writeNow(fd uintptr) bool {
 	return true
 }
 
-// flush sends all that TLS has made, however long that takes.
+// flush sends all that TLS has made, however long that takes, or until hurry's
+// time is up.
 func (s *socket) flush() error {
 	for s.take(); s.sent < len(s.out); s.take() {
 		n, err := s.Conn.Write(s.out[s.sent:])
 		s.sent += n
+		if errors.Is(err, os.ErrDeadlineExceeded) && s.goes() {
+			continue
+		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// goes writes once although the time is up, and reports whether anything went: on
+// a machine with too much to do the time may have passed before anybody could
+// write, and the kernel may take it all the same.
+func (s *socket) goes() bool {
+	before := s.sent
+	return s.raw != nil && s.raw.Control(func(fd uintptr) { s.writeNow(fd) }) == nil && s.sent > before
 }
 
 // SetWriteDeadline is TLS's way to bound a last word, which waits for nobody
