@@ -138,6 +138,11 @@ func (c *conn) run() {
 	_ = c.nc.Close() // there is nobody to tell
 }
 
+// hurry bounds the writing of what is left.
+func (c *conn) hurry() {
+	_ = c.nc.SetWriteDeadline(time.Now().Add(partingTime)) // a closed one has none
+}
+
 // hearOut waits for a moment until the peer has closed: a connection that is
 // closed before all was read is reset, which would take our last words from
 // the peer.
@@ -179,8 +184,8 @@ func (c *conn) end(err error) {
 	}
 	clear(c.streams)
 	taken := c.taken
-	_ = c.nc.SetWriteDeadline(time.Now().Add(partingTime)) // a closed one has none
-	_ = c.nc.SetReadDeadline(time.Unix(1, 0))              // the reader ends
+	c.hurry()
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // the reader ends
 	c.kick()
 	for _, s := range c.blocked {
 		s.blocked = false

@@ -89,6 +89,9 @@ func (c *conn) write(limit int) {
 		c.out, c.spare = c.spare[:0], nil
 		c.taken += uint64(len(b))
 		c.letOn()
+		if c.err != nil {
+			c.hurry() // the last words' time is theirs, however long somebody took to come to them
+		}
 		c.mu.Unlock()
 		_, err := c.nc.Write(b)
 		c.mu.Lock()

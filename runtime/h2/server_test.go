@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/net/http2"
 
@@ -321,17 +325,43 @@ func TestTheFirstByteLeavesWhenItArrives(t *testing.T) {
 	close(next)
 }
 
+// piped is a server's connection on a pipe, and its client's end, which has
+// greeted: what a test needs that lives on synctest's clock.
+func piped(t *testing.T, wrap func(net.Conn) net.Conn, handler func(*callctx.Context, *h2.Stream)) (*h2.ServerConn, *raw) {
+	t.Helper()
+	near, far := net.Pipe()
+	sc := (&h2.Server{Handler: handler}).NewConn(wrap(far))
+	served := make(chan struct{})
+	go func() { defer close(served); sc.Serve() }()
+	t.Cleanup(func() { _ = near.Close(); <-served })
+	r := newRaw(t, near)
+	greeted := make(chan error, 1)
+	go func() { // while its own greeting is read
+		_, err := io.WriteString(near, http2.ClientPreface)
+		greeted <- errors.Join(err, r.fr.WriteSettings())
+	}()
+	r.await("SETTINGS ack", func(f http2.Frame) bool {
+		s, ok := f.(*http2.SettingsFrame)
+		return ok && s.IsAck()
+	})
+	r.do(func() error { return <-greeted })
+	return sc, r
+}
+
 func TestShutdownLetsExchangesEnd(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, shutdownLetsExchangesEnd) // on a clock that waits for the client
+}
+
+func shutdownLetsExchangesEnd(t *testing.T) {
 	release := make(chan struct{})
-	st := serve(t, func(_ *callctx.Context, s *h2.Stream) {
+	sc, r := piped(t, func(c net.Conn) net.Conn { return c }, func(_ *callctx.Context, s *h2.Stream) {
 		<-release
 		_ = s.Reply(200, nil, nil)
 	})
-	r := rawClient(t, st.addr)
 	r.get(1, "/")
 	r.ping()
-	st.each((*h2.ServerConn).Shutdown)
+	sc.Shutdown()
 	if f := r.wantGoAway(http2.ErrCodeNo); f.LastStreamID != 1<<31-1 {
 		t.Errorf("the first GOAWAY names stream %d", f.LastStreamID)
 	}
@@ -403,4 +433,36 @@ func TestValuesReachTheHandler(t *testing.T) {
 	_ = r.nc.Close()
 	within.Receive(t, done)
 	_ = ln.Close()
+}
+
+// A lateConn has whoever writes come back late.
+type lateConn struct {
+	net.Conn
+	late atomic.Bool
+}
+
+func (c *lateConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if c.late.Load() {
+		time.Sleep(2 * time.Second) // of the test's clock
+	}
+	return n, err
+}
+
+// Why a connection ends is said, although the one who writes came to it only when
+// the time was up.
+func TestTheLastWordsAreSaidHoweverLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var conn *lateConn
+		_, r := piped(t, func(c net.Conn) net.Conn {
+			conn = &lateConn{Conn: c}
+			return conn
+		}, reply(200))
+		conn.late.Store(true)
+		r.ping()             // whoever has written the answer has not come back
+		r.data(0, true, "x") // breaks the protocol
+		r.wantGoAway(http2.ErrCodeProtocol)
+		r.wantEnd()
+	})
 }
