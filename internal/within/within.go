@@ -6,6 +6,8 @@ package within
 import (
 	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -49,4 +51,45 @@ func Context(t testing.TB) context.Context {
 	})
 	t.Cleanup(func() { timer.Stop(); cancel(nil) })
 	return ctx
+}
+
+// A Limit is the context of something that may take an hour, until the test says
+// that the time is up, or as good as up: a short limit may pass on a busy machine
+// before what it is for has begun.
+type Limit struct {
+	context.Context
+	deadline atomic.Pointer[time.Time]
+	over     chan struct{}
+	once     sync.Once
+}
+
+// Limited makes a Limit. It passes with the test's patience.
+func Limited(t testing.TB) *Limit {
+	t.Helper()
+	l := &Limit{Context: Context(t), over: make(chan struct{})}
+	l.Move(time.Now().Add(time.Hour))
+	context.AfterFunc(l.Context, l.Pass)
+	return l
+}
+
+// Move sets another deadline, which does not pass by itself.
+func (l *Limit) Move(deadline time.Time) { l.deadline.Store(&deadline) }
+
+// Pass ends the context as its deadline would. It may be called again.
+func (l *Limit) Pass() { l.once.Do(func() { close(l.over) }) }
+
+// Deadline implements context.Context.
+func (l *Limit) Deadline() (time.Time, bool) { return *l.deadline.Load(), true }
+
+// Done implements context.Context.
+func (l *Limit) Done() <-chan struct{} { return l.over }
+
+// Err implements context.Context.
+func (l *Limit) Err() error {
+	select {
+	case <-l.over:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
 }

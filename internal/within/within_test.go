@@ -71,3 +71,27 @@ func TestWhatComesInTimeIsReturned(t *testing.T) {
 		within.Until(t, "a second to pass", func() bool { return time.Since(began) > time.Second })
 	})
 }
+
+func TestALimitPassesWhenItIsTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := within.Limited(t)
+		child, cancel := context.WithCancel(l)
+		defer cancel()
+		if at, limited := l.Deadline(); !limited || time.Until(at) != time.Hour || l.Err() != nil || child.Err() != nil {
+			t.Errorf("%v, %v, %v, %v", at, limited, l.Err(), child.Err())
+		}
+		l.Move(time.Now())
+		if at, _ := l.Deadline(); !at.Equal(time.Now()) || l.Err() != nil {
+			t.Errorf("moved to %v: %v", at, l.Err())
+		}
+		l.Pass()
+		l.Pass()
+		<-child.Done()
+		for _, ctx := range []context.Context{l, child} {
+			if ctx.Err() != context.DeadlineExceeded || context.Cause(ctx) != context.DeadlineExceeded {
+				t.Errorf("%v, because of %v", ctx.Err(), context.Cause(ctx))
+			}
+		}
+	})
+}

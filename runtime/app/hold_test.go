@@ -286,12 +286,12 @@ func TestHeldCallIsCancelled(t *testing.T) {
 	if e := apperr.From(err); e.Reason != apperr.Cancelled || e.Reached != apperr.ReachedNo {
 		t.Errorf("error = %s, reached %s", e.Reason, e.Reached)
 	}
-	limited := newLimited(t)
+	limited := within.Limited(t)
 	go func() {
 		for a.Waiting() == 0 {
 			time.Sleep(time.Millisecond) // between looks at a condition
 		}
-		time.AfterFunc(5*time.Millisecond, limited.end) // what waits for less counts as not held
+		time.AfterFunc(5*time.Millisecond, limited.Pass) // what waits for less counts as not held
 	}()
 	_, err = a.Serve(limited, get("/"))
 	if e := apperr.From(err); e.Reason != apperr.DeadlineExceeded || e.Reached != apperr.ReachedNo ||

@@ -367,9 +367,9 @@ func TestCancelledCallLeavesTheApp(t *testing.T) {
 
 func TestDeadlineSaysWhereTheTimeWent(t *testing.T) {
 	t.Parallel()
-	ctx := newLimited(t)
+	ctx := within.Limited(t)
 	port := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		ctx.end()
+		ctx.Pass()
 		<-r.Context().Done()
 	}))
 	a, _ := runApp(t, app.Config{Port: port})

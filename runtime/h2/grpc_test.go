@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -120,16 +119,15 @@ func TestOurClientAndGRPCsServer(t *testing.T) {
 func TestGRPCsClientGivesUpOnItsOwnTime(t *testing.T) {
 	t.Parallel()
 	ended := make(chan error, 1)
-	st := serve(t, func(ctx *callctx.Context, s *h2.Stream) {
+	ctx := within.Limited(t)
+	st := serve(t, func(called *callctx.Context, s *h2.Stream) {
 		if s.Fields().Get("grpc-timeout") == "" {
 			t.Errorf("%v", s.Fields())
 		}
-		<-ctx.Done()
-		ended <- callctx.Cause(ctx)
+		ctx.Pass()
+		<-called.Done()
+		ended <- callctx.Cause(called)
 	})
-	// Ample for the request to get there.
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
 	if _, err := grpcClient(t, st.addr).Check(ctx, &healthpb.HealthCheckRequest{}); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("%v", err)
 	}
