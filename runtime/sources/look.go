@@ -278,8 +278,12 @@ func (l *look) entry(f *folder, e fs.DirEntry) {
 		l.folder(path, f, f.globbed)
 		return
 	}
-	if info, err := e.Info(); err == nil {
+	info, err := e.Info()
+	switch {
+	case err == nil:
 		l.file(path, info)
+	case !isGone(err):
+		l.sight.Unseen = append(l.sight.Unseen, path)
 	}
 }
 

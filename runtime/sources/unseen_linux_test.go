@@ -19,7 +19,7 @@ func TestWhatCannotBeSeenJustNowIsAsItWas(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	write(t, dir, "main.go", "1", "src/api/a.go", "1", "gen/a.go", "1", ".gitignore", "gen\n")
+	write(t, dir, "main.go", "1", "src/api/a.go", "1", "src/b.go", "1", "gen/a.go", "1", ".gitignore", "gen\n")
 	src, rules := filepath.Join(dir, "src"), filepath.Join(dir, ".gitignore")
 	must(t, os.Chmod(src, 0))
 	t.Cleanup(func() { _ = os.Chmod(src, 0o700) })
@@ -30,7 +30,7 @@ func TestWhatCannotBeSeenJustNowIsAsItWas(t *testing.T) {
 	files := filewatch.NewPolling(nil, 20*time.Millisecond)
 	run(t, files)
 	w := watch(t, sources.Options{Dir: dir, Files: files})
-	for i, mode := range []os.FileMode{0, 0o700, 0, 0o700} {
+	for i, mode := range []os.FileMode{0, 0o700, 0o400, 0o700, 0, 0o700} { // 0o400: its names can be read, no more
 		must(t, os.Chmod(src, mode))
 		write(t, dir, "main.go", strings.Repeat("1", i+2))
 		wants(t, w, "main.go")
