@@ -1,6 +1,9 @@
 package sources
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // never are the folders and files that are nobody's source, whatever a
 // .gitignore says.
@@ -14,10 +17,19 @@ var never = namesOf(
 // neverFiles are the same, of files alone.
 var neverFiles = namesOf(
 	"*.iml", "*.swp", "*.swo", "*.swx", "*~", ".#*", "#*#", "4913", "*.tmp", "*.temp", "*.crdownload", "*.part",
-	"*___jb_tmp___", "*___jb_old___", ".goutputstream-*", ".nfs*", ".fuse_hidden*",
+	"*___jb_tmp___", "*___jb_old___", ".goutputstream-*", ".nfs*", ".fuse_hidden*", ".!*!*",
 	".DS_Store", "._*", "Thumbs.db", "desktop.ini",
 	".gitignore", ".pillionignore", ".gitattributes", ".gitkeep",
 )
+
+// isSeds reports whether name is what sed -i calls the file it writes until that
+// takes the other one's place: sed, and six letters or digits.
+func isSeds(name string) bool {
+	rest, found := strings.CutPrefix(name, "sed")
+	return found && len(rest) == 6 && !strings.ContainsFunc(rest, func(c rune) bool {
+		return (c < '0' || '9' < c) && (c < 'A' || 'Z' < c) && (c < 'a' || 'z' < c)
+	})
+}
 
 // outputs are written by programs and tools. A .gitignore can have them back:
 // !important.log

@@ -40,7 +40,7 @@ type ruleFile struct {
 // is in is not asked.
 func (f *folder) ignores(path string, dir bool) bool {
 	name := filepath.Base(path)
-	if never.have(name) || !dir && neverFiles.have(name) {
+	if never.have(name) || !dir && (neverFiles.have(name) || isSeds(name)) {
 		return true
 	}
 	switch f.verdict(path, dir) {

@@ -23,9 +23,9 @@ func plant(t *testing.T, names ...string) string {
 func TestWhatCountsByItself(t *testing.T) {
 	t.Parallel()
 	const common = ".git/HEAD node_modules/a/b.js .venv/lib/x.py venv/x.py a/__pycache__/x.pyc y.pyc .idea/x.xml .vscode/a.json .a.go.swp a.go~ " +
-		".#a.go #a.go# 4913 a.tmp .DS_Store app.log data.db data.db-wal data.db-shm data.sqlite3 .coverage coverage.out .gitignore .pillion/x .next/a.js "
+		".#a.go #a.go# 4913 sedK3x9Za .!4131!a.go a.tmp .DS_Store app.log data.db data.db-wal data.db-shm data.sqlite3 .coverage coverage.out .gitignore .pillion/x .next/a.js "
 	for name, tree := range map[string]struct{ files, want string }{
-		"anywhere":             {common + "main.go api/a.go dist/a build/b out/c target/d bin/e obj/f vendor/g tmp/h .env v/4913/i a~/j", ".env api/a.go a~/j bin/e build/b dist/a main.go obj/f out/c target/d tmp/h v/4913/i vendor/g"},
+		"anywhere":             {common + "main.go api/a.go dist/a build/b out/c target/d bin/e obj/f vendor/g tmp/h .env v/4913/i a~/j sedans.go sedate", ".env api/a.go a~/j bin/e build/b dist/a main.go obj/f out/c sedans.go sedate target/d tmp/h v/4913/i vendor/g"},
 		"JavaScript":           {"package.json src/a.ts dist/a.js build/a.js out/a.js target/a coverage/x", "package.json src/a.ts target/a"},
 		"Rust":                 {"Cargo.toml src/main.rs target/debug/x", "Cargo.toml src/main.rs"},
 		"Rust, a workspace":    {"a/Cargo.toml a/src/main.rs a/target/debug/x target/notes", "a/Cargo.toml a/src/main.rs target/notes"},
