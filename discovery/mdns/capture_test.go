@@ -3,6 +3,7 @@
 package mdns_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -15,9 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runCapture prints "total ours" each time it is asked: the IP packets seen on
-// an interface, and those of UDP port 5353 or to a multicast address.
-func runCapture(name string) error {
+// runCapture prints two numbers each time it is asked: how many mDNS packets with
+// a word in them it has seen on an interface, and how many without.
+func runCapture(config string) error {
+	name, word, _ := strings.Cut(config, " ")
 	ifi, err := net.InterfaceByName(name)
 	if err != nil {
 		return err
@@ -33,7 +35,7 @@ func runCapture(name string) error {
 	fmt.Println("ready")
 	line := make([]byte, 64)
 	packet := make([]byte, 1<<16)
-	total, ours := 0, 0
+	with, without := 0, 0
 	for {
 		if !asked(line) {
 			return nil
@@ -46,12 +48,15 @@ func runCapture(name string) error {
 			if err != nil {
 				return err
 			}
-			total++
-			if isMDNS(packet[:n]) {
-				ours++
+			switch {
+			case !isMDNS(packet[:n]):
+			case bytes.Contains(packet[:n], []byte(word)):
+				with++
+			default:
+				without++
 			}
 		}
-		fmt.Println(total, ours)
+		fmt.Println(with, without)
 	}
 }
 
