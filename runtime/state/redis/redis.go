@@ -24,6 +24,8 @@ var _ state.Store = (*Store)(nil)
 type Store struct {
 	cfg Config
 	now func() time.Time
+	// replicas is how long a strong write waits for them.
+	replicas time.Duration
 
 	mu     sync.Mutex // guards what follows
 	client *client.Client
@@ -37,7 +39,7 @@ var quiet = sync.OnceFunc(logging.Disable)
 // New returns a store that connects at the first call.
 func New(cfg Config) *Store {
 	quiet()
-	return &Store{cfg: cfg, now: time.Now}
+	return &Store{cfg: cfg, now: time.Now, replicas: waitForReplicas}
 }
 
 var errClosed = errors.New("the store is closed")
@@ -175,7 +177,10 @@ func (s *Store) Transact(ctx context.Context, ops []state.Operation) error {
 		return err
 	}
 	refused, err := do(ctx, s, safeToSend, func(ctx context.Context, c *client.Client) ([]any, error) {
-		return run(ctx, c, keys, args, strong)
+		if strong {
+			return runAndWait(ctx, c, keys, args, s.replicas)
+		}
+		return run(ctx, c, keys, args)
 	})
 	if err != nil || refused == nil {
 		return err
@@ -224,10 +229,7 @@ func (s *Store) life(ttl time.Duration) time.Duration {
 
 // run has the script run, and returns what it says. The server is asked for one
 // that it knows first: that it does not means that nothing was done.
-func run(ctx context.Context, c *client.Client, keys []string, args []any, strong bool) ([]any, error) {
-	if strong {
-		return runAndWait(ctx, c, keys, args)
-	}
+func run(ctx context.Context, c *client.Client, keys []string, args []any) ([]any, error) {
 	said, err := transaction.EvalSha(ctx, c, keys, args...).Slice()
 	if client.HasErrorPrefix(err, "NOSCRIPT") {
 		said, err = transaction.Eval(ctx, c, keys, args...).Slice()
@@ -243,7 +245,7 @@ const waitForReplicas = time.Second
 
 // runAndWait waits until the replicas have the write, too, as Dapr does: for a
 // second, and without a word if some have it later.
-func runAndWait(ctx context.Context, c *client.Client, keys []string, args []any) ([]any, error) {
+func runAndWait(ctx context.Context, c *client.Client, keys []string, args []any, wait time.Duration) ([]any, error) {
 	replicas, err := connectedReplicas(ctx, c)
 	if err != nil {
 		return nil, err
@@ -251,7 +253,7 @@ func runAndWait(ctx context.Context, c *client.Client, keys []string, args []any
 	pipe := c.Pipeline() // WAIT is about the connection's own writes
 	said := transaction.Eval(ctx, pipe, keys, args...)
 	if replicas > 0 {
-		pipe.Do(ctx, "WAIT", replicas, waitForReplicas.Milliseconds())
+		pipe.Do(ctx, "WAIT", replicas, wait.Milliseconds())
 	}
 	_, err = pipe.Exec(ctx)
 	if errors.Is(err, client.Nil) {

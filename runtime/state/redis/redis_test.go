@@ -158,6 +158,7 @@ func TestStrongConsistencyWaitsForReplicas(t *testing.T) {
 		return err == nil && strings.Contains(info, "state=online")
 	})
 	store := open(t, primary.Addr())
+	redis.WaitForReplicas(store, within.Patience/2) // a busy machine may need more than the second of Dapr's
 	for i := range 20 {
 		key := fmt.Sprintf("app||%d", i)
 		strong := state.Options{Consistency: state.Strong}

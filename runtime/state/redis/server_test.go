@@ -9,13 +9,17 @@ import (
 
 	client "github.com/redis/go-redis/v9"
 
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/state/statetest"
 )
 
 // direct looks at a database of a server, past any store.
 func direct(t *testing.T, s *statetest.RedisServer, db int) *client.Client {
 	t.Helper()
-	c := client.NewClient(&client.Options{Addr: s.Addr(), DB: db, Protocol: 2, DisableIdentity: true, MaxRetries: -1})
+	c := client.NewClient(&client.Options{
+		Addr: s.Addr(), DB: db, Protocol: 2, DisableIdentity: true, MaxRetries: -1,
+		DialTimeout: within.Patience, ReadTimeout: within.Patience, WriteTimeout: within.Patience, PoolTimeout: within.Patience,
+	})
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }

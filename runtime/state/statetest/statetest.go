@@ -257,7 +257,7 @@ func deletes(t *testing.T, h Harness) {
 
 func ttl(t *testing.T, h Harness) {
 	s := h.Open()
-	short := state.Set{Key: "app||short", Value: []byte("1"), TTL: 100 * time.Second}
+	short := state.Set{Key: "app||short", Value: []byte("1"), TTL: 1000 * time.Second}
 	Save(t, s, short)
 	Save(t, s, state.Set{Key: "app||ever", Value: []byte("1"), TTL: state.NoExpiry})
 	Save(t, s, set("app||plain", "1"))
@@ -274,11 +274,11 @@ func ttl(t *testing.T, h Harness) {
 			t.Errorf("%s has metadata %v", key, item.Metadata)
 		}
 	}
-	h.Advance(60 * time.Second)
+	h.Advance(600 * time.Second)
 	wantValue(t, s, "app||short", "1")
-	Save(t, s, renewed)                  // for another 100 s
+	Save(t, s, renewed)                  // for another 1000 s
 	Save(t, s, set("app||kept", "kept")) // for ever: a write says how long
-	h.Advance(60 * time.Second)
+	h.Advance(600 * time.Second)
 	wantNothing(t, s, "app||short")
 	wantValue(t, s, "app||renewed", "1")
 	wantValue(t, s, "app||kept", "kept")
@@ -300,10 +300,10 @@ func ttl(t *testing.T, h Harness) {
 func expired(t *testing.T, h Harness) {
 	s := h.Open()
 	for _, key := range []string{"app||a", "app||b", "app||c"} {
-		Save(t, s, state.Set{Key: key, Value: []byte("1"), TTL: 10 * time.Second})
+		Save(t, s, state.Set{Key: key, Value: []byte("1"), TTL: 1000 * time.Second})
 	}
 	etag := Read(t, s, "app||a").ETag
-	h.Advance(11 * time.Second)
+	h.Advance(1001 * time.Second)
 	wantMismatch(t, "set with the etag of what has expired", save(t, s, with(set("app||a", "2"), etag)))
 	wantMismatch(t, "delete with the etag of what has expired", remove(t, s, state.Delete{Key: "app||b", ETag: &etag}))
 	err := save(t, s, state.Set{Key: "app||c", Value: []byte("2"), Options: state.Options{Concurrency: state.FirstWrite}})
