@@ -31,7 +31,8 @@ const (
 	firstPause = time.Millisecond
 	maxPause   = 100 * time.Millisecond
 	// probes is how often TryLock gives way to a Held of somebody else, which
-	// lasts for microseconds.
+	// lasts for microseconds, or until a busy machine gives it time again: for
+	// some ten seconds in all.
 	probes = 100
 )
 
@@ -65,6 +66,7 @@ func Lock(ctx context.Context, path string) (*File, error) {
 // TryLock is Lock without waiting: if somebody holds the lock it returns an
 // error that is ErrLocked. A Held that is going on does not count.
 func TryLock(path string) (*File, error) {
+	pause := firstPause
 	for range probes {
 		l, err := attempt(path)
 		if err == nil || !errors.Is(err, errWouldBlock) {
@@ -75,7 +77,8 @@ func TryLock(path string) (*File, error) {
 		} else if held {
 			return nil, fmt.Errorf("lock %s: %w", path, ErrLocked)
 		}
-		time.Sleep(firstPause) // it was a probe, or has just been released
+		time.Sleep(pause) // it was a probe, or has just been released
+		pause = min(2*pause, maxPause)
 	}
 	return nil, fmt.Errorf("lock %s: %w", path, ErrLocked)
 }
