@@ -265,7 +265,7 @@ func (c *conn) linger() {
 
 // What is taken of a client's words nobody wants any more.
 const (
-	lingerTime  = 500 * time.Millisecond
+	lingerTime  = 5 * time.Second
 	lingerBytes = 1 << 20
 )
 
