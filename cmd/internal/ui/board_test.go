@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 // aBoard is a board of two apps on a terminal of a width, or in a pipe.
@@ -39,20 +41,22 @@ func (l *lockedBuffer) String() string {
 
 func TestHalfLinesOfTwoAppsAreNotMixed(t *testing.T) {
 	t.Parallel()
-	b, out := aBoard(t, false, 80)
-	defer b.Close()
-	api, worker := b.Speaker("api", true).Stream(true), b.Speaker("worker", true).Stream(false)
-	for _, w := range []struct {
-		to   io.Writer
-		text string
-	}{{api, "GET "}, {worker, "con"}, {api, "/tasks\nPO"}, {worker, "nected\n"}, {api, "ST\n"}} {
-		if _, err := io.WriteString(w.to, w.text); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) { // a half line is shown after a moment
+		b, out := aBoard(t, false, 80)
+		defer b.Close()
+		api, worker := b.Speaker("api", true).Stream(true), b.Speaker("worker", true).Stream(false)
+		for _, w := range []struct {
+			to   io.Writer
+			text string
+		}{{api, "GET "}, {worker, "con"}, {api, "/tasks\nPO"}, {worker, "nected\n"}, {api, "ST\n"}} {
+			if _, err := io.WriteString(w.to, w.text); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	if want := "api | GET /tasks\nworker | connected\napi | POST\n"; out.String() != want {
-		t.Errorf("got %q, want %q", out, want)
-	}
+		if want := "api | GET /tasks\nworker | connected\napi | POST\n"; out.String() != want {
+			t.Errorf("got %q, want %q", out, want)
+		}
+	})
 }
 
 func TestALineWithoutAnEndIsShownAfterAMoment(t *testing.T) {
@@ -133,7 +137,7 @@ func TestTheBottomRowStaysBelowEverything(t *testing.T) {
 	b, out := aBoard(t, true, 80)
 	b.Footer([]FooterPart{{Mark: MarkOK, Name: "api"}, {Name: "worker", Word: "starting"}})
 	feed := b.Speaker("api", true).Stream(true)
-	waitFor(t, out, "✓ api   worker starting")
+	within.Until(t, "the row to be shown", func() bool { return strings.Contains(out.String(), "✓ api   worker starting") })
 	_, _ = io.WriteString(feed, "hello\n")
 	b.Say(func(p *Printer) { p.Say(NoMark, "all is well") })
 	b.Close()
@@ -178,18 +182,3 @@ func TestAnAppHearsThatNobodyReadsAnyMore(t *testing.T) {
 type failingWriter struct{ err error }
 
 func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
-
-// waitFor waits until a text is shown.
-func waitFor(t *testing.T, out *lockedBuffer, text string) {
-	t.Helper()
-	limit := time.After(20 * time.Second)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !strings.Contains(out.String(), text) {
-		select {
-		case <-tick.C:
-		case <-limit:
-			t.Fatalf("%q is not shown: %q", text, out)
-		}
-	}
-}
