@@ -69,8 +69,9 @@ func (f *fleet) callers(n int) (doors []string) {
 }
 
 // patient are the flags of a sidecar that waits for an app as long as one may
-// take to start on a machine that has too much to do.
-var patient = []string{"--hold", "1m"}
+// take to start, or to answer its last calls, on a machine that has too much to
+// do.
+var patient = []string{"--hold", "1m", "--grace", "1m"}
 
 // caller is a sidecar that calls.
 func (f *fleet) caller(flags ...string) *pilliontest.Sidecar {

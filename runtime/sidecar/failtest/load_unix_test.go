@@ -30,6 +30,7 @@ type load struct {
 	verbs  []string // one of them for each call
 	ids    atomic.Int64
 	sent   atomic.Int64 // calls that the sidecar has
+	open   atomic.Int64 // calls under way
 	good   atomic.Int64
 	calls  sync.WaitGroup
 
@@ -131,7 +132,8 @@ func (l *load) do(r *http.Request, f *failure) (ok bool, attempts string) {
 // fire makes calls at once.
 func (l *load) fire(path string, n int) {
 	for range n {
-		l.calls.Go(func() { l.call(path) })
+		l.open.Add(1)
+		l.calls.Go(func() { defer l.open.Add(-1); l.call(path) })
 	}
 }
 

@@ -5,6 +5,7 @@ package failtest_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,8 +63,10 @@ func TestManyCallsWaitForOneApp(t *testing.T) {
 	f := newFleet(t, 0)
 	sign := filepath.Join(f.w.Dir, "open")
 	w := f.w.With(roleEnv+"=app", nameEnv+"=late", recordEnv+"="+f.record(), "SIGN="+sign, "APP="+os.Args[0])
-	callee := w.Begin("orders", "run", "--app-id", "orders", "--app-port", "auto", "--",
-		"sh", "-c", `until [ -e "$SIGN" ]; do sleep 0.05; done; exec "$APP"`)
+	args := slices.Concat([]string{"run", "--app-id", "orders", "--app-port", "auto"}, patient, []string{
+		"--", "sh", "-c", `until [ -e "$SIGN" ]; do sleep 0.05; done; exec "$APP"`,
+	})
+	callee := w.Begin("orders", args...)
 	pilliontest.Until(t, "it is listed", func() bool {
 		all, err := f.w.List()
 		return err == nil && len(all) == 1 && all[0].PID == callee.PID()
