@@ -23,7 +23,7 @@ func TestClearTextSidecarsFindEachOtherByDaprsRecords(t *testing.T) {
 	callee := b.clear("orders")
 	caller := a.clear("web")
 	callee.await("local service entry announced: orders -> " + addrB + ":")
-	r := caller.get("/v1.0/invoke/orders/method/a")
+	r := caller.reach("/v1.0/invoke/orders/method/a")
 	if r.status != 500 || !strings.Contains(string(r.body), "app channel is not initialized") {
 		t.Errorf("a callee without an app: %v", r)
 	}
@@ -64,7 +64,7 @@ func TestClearTextSidecarsOfOneMachineFindEachOther(t *testing.T) {
 	a.netns, b.netns = nsA, nsA
 	callee := a.clear("orders", "--dapr-internal-grpc-listen-address", "127.0.0.1")
 	caller := b.clear("web", "--dapr-internal-grpc-listen-address", "127.0.0.1")
-	if r := caller.get("/v1.0/invoke/orders/method/a"); r.status != 500 || !strings.Contains(string(r.body), "app channel is not initialized") {
+	if r := caller.reach("/v1.0/invoke/orders/method/a"); r.status != 500 || !strings.Contains(string(r.body), "app channel is not initialized") {
 		t.Errorf("a callee without an app: %v", r)
 	}
 	callee.stop()
@@ -72,7 +72,7 @@ func TestClearTextSidecarsOfOneMachineFindEachOther(t *testing.T) {
 		r := caller.get("/v1.0/invoke/orders/method/a")
 		return strings.Contains(string(r.body), "couldn't find service: orders")
 	})
-	if data := seen(); len(data) != 0 {
+	if data := seen.end(addrA); len(data) != 0 {
 		t.Errorf("%d bytes of packets left the machine", len(data))
 	}
 }
@@ -112,6 +112,7 @@ func TestDaprIsFoundByItsRecord(t *testing.T) {
 	}()
 	t.Cleanup(func() { server.Stop(); <-done; _ = group.Close(); <-answered })
 	caller := a.clear("web")
+	caller.reach("/v1.0/invoke/official/method/a")
 	r := caller.call(http.MethodPost, "/v1.0/invoke/official/method/a", "", strings.NewReader("data"))
 	if !r.ok() || string(r.body) != "data" || r.header.Get("X-Caller") != "web" {
 		t.Errorf("%v", r)

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	commonv1 "github.com/dapr/dapr/pkg/proto/common/v1"
@@ -24,6 +25,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/pillion-dev/pillion/internal/porttest"
 )
 
 // A clear sidecar is one in daprd's place, without mutual TLS.
@@ -393,10 +396,18 @@ func (onInvoke) OnInvoke(ctx context.Context, in *commonv1.InvokeRequest) (*comm
 // called under their names, in clear text all the way.
 func TestGRPCAppsInClearText(t *testing.T) {
 	t.Parallel()
+	var mu sync.Mutex // guards what follows
 	var seen metadata.MD
+	saw := func() (caller string, app []string) {
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Join(seen.Get("dapr-caller-app-id"), "|"), seen.Get("dapr-app-id")
+	}
 	noted := func(ctx context.Context, req any, info *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
 		if strings.HasSuffix(info.FullMethod, "Health/Check") {
+			mu.Lock()
 			seen, _ = metadata.FromIncomingContext(ctx)
+			mu.Unlock()
 		}
 		return h(ctx, req)
 	}
@@ -420,8 +431,8 @@ func TestGRPCAppsInClearText(t *testing.T) {
 		"dapr-callee-app-id", "orders", "dapr-caller-app-id", "web", "dapr-app-id", "orders"), &grpc_health_v1.HealthCheckRequest{}); err != nil {
 		t.Errorf("an exchange: %v", err)
 	}
-	if got := strings.Join(seen.Get("dapr-caller-app-id"), "|"); got != "web" || len(seen.Get("dapr-app-id")) > 0 {
-		t.Errorf("the app saw %v", seen)
+	if by, app := saw(); by != "web" || len(app) > 0 {
+		t.Errorf("the app saw %q %q", by, app)
 	}
 
 	caller := newMachine(t).clear("shop", "--peer", "orders="+callee.mesh)
@@ -446,8 +457,8 @@ func TestGRPCAppsInClearText(t *testing.T) {
 	if _, err := grpc_health_v1.NewHealthClient(caller.api).Check(metadata.AppendToOutgoingContext(limited(t), "dapr-app-id", "orders"), &grpc_health_v1.HealthCheckRequest{}); err != nil {
 		t.Errorf("an exchange by our door: %v", err)
 	}
-	if got := strings.Join(seen.Get("dapr-caller-app-id"), "|"); got != "shop" || len(seen.Get("dapr-app-id")) > 0 {
-		t.Errorf("the app saw %v", seen)
+	if by, app := saw(); by != "shop" || len(app) > 0 {
+		t.Errorf("the app saw %q %q", by, app)
 	}
 }
 
@@ -576,7 +587,8 @@ func TestClearTextAndMutualTLSDoNotMix(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	port := httpApp(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, `{"name":"open"}`) })
-	open := m.clear("open", "--app-port", port)
+	meshPort := porttest.Reserve(t).String() // it is opened twice
+	open := m.clear("open", "--app-port", port, "--dapr-internal-grpc-port", meshPort)
 	m.app("secret")
 	other := m.clear("other")
 	_, safe := m.caller("safe")
@@ -596,7 +608,6 @@ func TestClearTextAndMutualTLSDoNotMix(t *testing.T) {
 	m.invoke("secret", "a")
 	// A sidecar that is started anew is called on a new connection.
 	addr := open.mesh
-	_, meshPort, _ := net.SplitHostPort(addr)
 	open.stop()
 	again := m.clear("open", "--app-port", port, "--dapr-internal-grpc-port", meshPort)
 	if again.mesh != addr {

@@ -52,7 +52,7 @@ func TestACalleeMayBeStoppedAndStartedBetweenCalls(t *testing.T) {
 func TestACallerWaitsForAnAppItKnows(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	_, door := m.caller("web", "--hold", "30s")
+	_, door := m.caller("web", "--hold", "1m")
 	p := m.app("orders")
 	if r := door.get("/v1.0/invoke/orders/method/a"); !r.ok() {
 		t.Fatalf("the first call: %v", r)

@@ -13,10 +13,10 @@ func TestMachinesOnOneCableFindEachOther(t *testing.T) {
 	t.Parallel()
 	a, b := pair(t)
 	b.app("orders", "--lan")
-	_, report := a.invoke("orders", "a", "--lan")
+	_, report := a.reach("orders", "a", "--lan")
 	says(t, report, "found by mdns", addrB+":", "/ns/default/orders")
 	_, door := a.caller("web", "--lan")
-	if r := door.get("/v1.0/invoke/orders/method/a"); r.echo().Headers.Get("Dapr-Caller-App-Id") != "web" {
+	if r := door.reach("/v1.0/invoke/orders/method/a"); r.echo().Headers.Get("Dapr-Caller-App-Id") != "web" {
 		t.Errorf("through the door: %v", r)
 	}
 }
@@ -32,7 +32,7 @@ func TestTheDefaultRouteMayLeadElsewhere(t *testing.T) {
 		ip(t, m.netns, "route add default dev vpn0")
 	}
 	b.app("orders", "--lan")
-	_, report := a.invoke("orders", "a", "--lan")
+	_, report := a.reach("orders", "a", "--lan")
 	says(t, report, "found by mdns", addrB+":")
 }
 
@@ -43,7 +43,7 @@ func TestCallsFollowAPeerToItsNewAddress(t *testing.T) {
 	a, b := pair(t)
 	b.app("orders", "--lan")
 	_, door := a.caller("web", "--lan")
-	if r := door.get("/v1.0/invoke/orders/method/a"); !r.ok() {
+	if r := door.reach("/v1.0/invoke/orders/method/a"); !r.ok() {
 		t.Fatalf("before: %v", r)
 	}
 	var calls sync.WaitGroup
@@ -72,7 +72,7 @@ func TestCallsFollowAPeerToItsNewAddress(t *testing.T) {
 			t.Errorf("call %s was done %d times", id, len(names))
 		}
 	}
-	_, report := a.invoke("orders", "a", "--lan")
+	_, report := a.reach("orders", "a", "--lan")
 	says(t, report, "10.9.0.77:")
 }
 
@@ -93,7 +93,7 @@ func TestWithoutTheFlagNothingLeavesTheMachine(t *testing.T) {
 	if r := a.pillion("invoke", "nobody", "a"); r.status != 70 {
 		t.Errorf("an app that is not there: %v", r)
 	}
-	if data := seen(); len(data) != 0 {
+	if data := seen.end(addrA); len(data) != 0 {
 		t.Errorf("%d bytes of packets left the machine", len(data))
 	}
 	for _, port := range openPorts(t, b, addrA) {
@@ -101,10 +101,8 @@ func TestWithoutTheFlagNothingLeavesTheMachine(t *testing.T) {
 	}
 	// The same eyes see what there is to see.
 	seen = capture(t, b.netns, "eth0", "host "+addrA+" and udp port 5353")
-	open := a.app("invoices", "--lan")
-	if data := seen(); len(data) == 0 {
-		t.Errorf("nothing was seen of an app that is announced:\n%s", open.said())
-	}
+	a.app("invoices", "--lan")
+	until(t, "something is seen of an app that is announced", func() bool { data, _ := seen.seen(); return len(data) > 0 })
 	if len(openPorts(t, b, addrA)) == 0 {
 		t.Error("the mesh port of an app that is announced was not found open")
 	}

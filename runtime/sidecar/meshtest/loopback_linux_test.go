@@ -26,10 +26,10 @@ func TestAppsFindEachOtherByMulticastAlone(t *testing.T) {
 		t.Errorf("the ready line does not name its only source: %s", said)
 	}
 	_, door := m.caller("web", "--discovery", "mdns", "--hold", "100ms")
-	if r := door.get("/v1.0/invoke/orders/method/a"); !r.ok() {
+	if r := door.reach("/v1.0/invoke/orders/method/a"); !r.ok() {
 		t.Errorf("through the door: %v", r)
 	}
-	_, report := m.invoke("orders", "a", "--discovery", "mdns")
+	_, report := m.reach("orders", "a", "--discovery", "mdns")
 	says(t, report, "found by mdns", "127.0.0.1:", "/ns/default/orders")
 	p.stop()
 	if r := door.get("/v1.0/invoke/orders/method/a"); r.ok() {
@@ -47,6 +47,9 @@ func TestAfterItsGoodbyeAnAppIsFoundByNobody(t *testing.T) {
 	}
 	p := m.app("orders", "--discovery", "mdns", "--grace", "1h")
 	_, door := m.caller("web", "--discovery", "mdns")
+	if r := door.reach("/v1.0/invoke/orders/method/a"); !r.ok() {
+		t.Fatalf("before: %v", r)
+	}
 	held := make(chan response, 1)
 	go func() { held <- door.call("GET", "/v1.0/invoke/orders/method/gate", "held", nil) }()
 	until(t, "orders has the call", func() bool { return len(m.recorded()["held"]) > 0 })
@@ -74,10 +77,10 @@ func TestAppsOfAnotherRuntimeFolderAreFoundByMulticast(t *testing.T) {
 	if all := other.list(); len(all) != 0 {
 		t.Fatalf("the other folder lists %v", all)
 	}
-	_, report := other.invoke("orders", "a")
+	_, report := other.reach("orders", "a")
 	says(t, report, "found by mdns")
 	_, door := other.caller("web")
-	if r := door.get("/v1.0/invoke/orders/method/a"); !r.ok() {
+	if r := door.reach("/v1.0/invoke/orders/method/a"); !r.ok() {
 		t.Errorf("through the door: %v", r)
 	}
 	_, blind := other.caller("shop", "--discovery", "local", "--hold", "100ms")

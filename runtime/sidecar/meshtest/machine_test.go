@@ -143,12 +143,30 @@ func (m *machine) must(args ...string) result {
 // invoke is a call that the test's app has to answer.
 func (m *machine) invoke(args ...string) (echo, string) {
 	m.t.Helper()
-	r := m.must(append([]string{"invoke", "--verbose"}, args...)...)
+	return m.answered(m.pillion(append([]string{"invoke", "--verbose"}, args...)...))
+}
+
+func (m *machine) answered(r result) (echo, string) {
+	m.t.Helper()
 	var e echo
-	if err := json.Unmarshal([]byte(r.out), &e); err != nil {
-		m.t.Fatalf("pillion invoke %v: %v: %v", args, err, r)
+	if err := json.Unmarshal([]byte(r.out), &e); err != nil || r.status != 0 {
+		m.t.Fatalf("pillion invoke: %v: %v", err, r)
 	}
 	return e, r.err
+}
+
+// reach is invoke of an app that is found by multicast. One that the home has
+// not seen is not waited for: on a busy machine the first answers may come too
+// late, and a later call finds it.
+func (m *machine) reach(args ...string) (echo, string) {
+	m.t.Helper()
+	var r result
+	until(m.t, args[0]+" is found", func() bool {
+		const notFound = 70
+		r = m.pillion(append([]string{"invoke", "--verbose"}, args...)...)
+		return r.status != notFound
+	})
+	return m.answered(r)
 }
 
 // An instance is an app as `pillion list` knows it.
@@ -263,6 +281,16 @@ func (d *door) call(verb, target, id string, body io.Reader, fields ...string) r
 }
 
 func (d *door) get(target string) response { return d.call("GET", target, "", nil) }
+
+// reach is get of an app that is found by multicast, as that of a machine.
+func (d *door) reach(target string) (r response) {
+	d.t.Helper()
+	until(d.t, target+" is found", func() bool {
+		r = d.get(target)
+		return !bytes.Contains(r.body, []byte("couldn't find service"))
+	})
+	return r
+}
 
 // dialPlain is a connection from where the tests run.
 func dialPlain(ctx context.Context, network, addr string) (net.Conn, error) {

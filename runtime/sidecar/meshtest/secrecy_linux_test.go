@@ -32,10 +32,10 @@ func TestABodyIsNotReadableBetweenSidecars(t *testing.T) {
 	if len(r.echo().Body) != 100*len(mark) {
 		t.Fatalf("the call: %v", r)
 	}
-	if seen := before(); !bytes.Contains(seen, []byte(mark)) {
+	if seen := before.end("127.0.0.1"); !bytes.Contains(seen, []byte(mark)) {
 		t.Errorf("the capture of the door, %d bytes, does not show the body", len(seen))
 	}
-	seen := between()
+	seen := between.end("127.0.0.1")
 	if len(seen) < 200*len(mark) {
 		t.Errorf("the capture of the mesh has %d bytes only", len(seen))
 	}
