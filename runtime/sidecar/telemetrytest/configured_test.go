@@ -129,12 +129,9 @@ func TestTheConfigurationSaysHowToCount(t *testing.T) {
 `),
 	})
 	ask(t, "GET", "http://"+s.door+"/orders/7", "")
-	var got scrape
-	within.Until(t, "the request to be counted", func() bool {
-		got = scraped(t, port)
-		return got.count("dapr_http_server_request_count", "app_id", "lean", "method", "", "path", "/orders/{id}", "status", "404") == 1
-	})
-	h := got.of("dapr_http_server_latency", "app_id", "lean", "method", "", "path", "/orders/{id}", "status", "404").GetHistogram()
+	order := []string{"app_id", "lean", "method", "", "path", "/orders/{id}", "status", "404"}
+	got := counted(t, port, []want{{1, "dapr_http_server_request_count", order}, {1, "dapr_http_server_latency", order}})
+	h := got.of("dapr_http_server_latency", order...).GetHistogram()
 	if len(h.GetBucket()) != 3 {
 		t.Errorf("the buckets are %v", h.GetBucket())
 	}
@@ -182,7 +179,7 @@ func TestStateIsCountedAndTraced(t *testing.T) {
 	operation := func(name string) []string {
 		return []string{"app_id", "keeper", "component", "statestore", "namespace", "default", "operation", name, "success", "true"}
 	}
-	scraped(t, port).check(t, []want{
+	counted(t, port, []want{
 		{1, "dapr_runtime_component_loaded", []string{"app_id", "keeper"}},
 		{1, "dapr_runtime_component_init_total", []string{"app_id", "keeper", "component", "state.sqlite"}},
 		{1, "dapr_component_state_count", operation("set")},
