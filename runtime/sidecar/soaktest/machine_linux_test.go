@@ -72,7 +72,7 @@ const (
 
 // start starts an app with its sidecar and waits until it is ready.
 func (m *machine) start(id, kind string, flags ...string) (*process, error) {
-	args := append([]string{"run", "--app-id", id, "--enable-profiling"}, flags...)
+	args := append([]string{"run", "--app-id", id, "--enable-profiling", "--grace", "1m"}, flags...)
 	ready := "pillion: " + id + "'s sidecar is up"
 	if kind != alone {
 		args = append(args, "--app-protocol", kind, "--app-port", "auto", "--", os.Args[0])
