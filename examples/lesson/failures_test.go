@@ -77,7 +77,7 @@ func failures(t *testing.T) []failure {
 	return []failure{
 		{
 			name:    "app not found",
-			timeout: "5s",
+			timeout: "1m",
 			message: `failed to invoke, id: billing-service, err: couldn't find service: billing-service ` +
 				`\(app-id billing-service not found: running here is todo-api; start it with: pillion run --app-id billing-service -- <command>\)`,
 			reason: "APP_NOT_FOUND", status: 70,
@@ -91,7 +91,7 @@ func failures(t *testing.T) []failure {
 				shell: "PORT=" + open + " exec " + program(billing),
 			},
 			ready:   "billing-service listens on " + open + ", not " + closed,
-			timeout: "5s",
+			timeout: "1m",
 			message: `failed to invoke, id: billing-service, err: connection refused: billing-service's app port ` + closed +
 				` is closed, its process listens on ` + open + `; start it with --app-port ` + open,
 			reason: "APP_UNREACHABLE", status: 76,
@@ -102,7 +102,7 @@ func failures(t *testing.T) []failure {
 			name:    "deadline exceeded",
 			billing: &service{app: billing, in: inGo, env: []string{"BILLING_DELAY=1h"}},
 			ready:   "billing-service is ready",
-			timeout: "1s",
+			timeout: "5s",
 			message: `failed to invoke, id: billing-service, err: DEADLINE_EXCEEDED: context deadline exceeded after [0-9.]+m?s, [0-9.]+m?s of it in the app`,
 			reason:  "DEADLINE_EXCEEDED", status: 75,
 			said:   "billing-service did not answer",

@@ -104,7 +104,7 @@ func TestACalleeMayStopAndStartAgain(t *testing.T) {
 		t.Run(string(in), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.run(service{app: todo, in: in, env: []string{"CALL_TIMEOUT=1s"}}, service{app: notify, in: inGo})
+			w.run(service{app: todo, in: in, flags: []string{"--app-port", "auto", "--hold", "2s"}}, service{app: notify, in: inGo})
 			w.task("tasks", "-d", `{"title":"One"}`)
 			w.logged(notify, "Notification received: Todo created: One\n")
 
@@ -113,8 +113,11 @@ func TestACalleeMayStopAndStartAgain(t *testing.T) {
 			}
 			two := w.task("tasks", "-d", `{"title":"Two"}`)
 			w.logged(todo, "Notification failed: ERR_DIRECT_INVOKE: failed to invoke, id: notification-service, "+
-				"err: couldn't find service: notification-service (app-id notification-service not found: running here is todo-api, after waiting 1s for it to come; "+
-				"start it with: pillion run --app-id notification-service -- <command>)")
+				"err: couldn't find service: notification-service (app-id notification-service not found: running here is todo-api, after waiting ")
+			const rest = `after waiting [0-9.]+s for it to come; start it with: pillion run --app-id notification-service -- <command>\)`
+			if out, _, _ := w.pillion("logs", todo, "--grep", rest); out == "" {
+				t.Errorf("the message does not go on with %s", rest)
+			}
 			if kept := w.task("tasks/"+two.ID, "-X", "GET"); kept.Title != "Two" {
 				t.Errorf("the task is %+v", kept)
 			}

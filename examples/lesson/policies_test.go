@@ -18,7 +18,7 @@ metadata:
 spec:
   policies:
     timeouts:
-      short: 300ms
+      short: 3s
     retries:
       twice: {policy: constant, duration: 10ms, maxRetries: 2}
   targets:

@@ -38,7 +38,8 @@ func newWorld(t *testing.T) *world {
 		}
 		w.env = append(w.env, kv)
 	}
-	w.env = append(w.env, "HOME="+dir, "PILLION_HOME="+filepath.Join(dir, "home"), "PILLION_RUNTIME_DIR="+filepath.Join(dir, "run"))
+	w.env = append(w.env, "HOME="+dir, "PILLION_HOME="+filepath.Join(dir, "home"), "PILLION_RUNTIME_DIR="+filepath.Join(dir, "run"),
+		"CALL_TIMEOUT="+patience.String()) // of the services
 	return w
 }
 
