@@ -115,17 +115,21 @@ func (s *sidecar) inPlace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.app.Started()
-	if err := s.announcePID(p); err != nil {
+	if err := s.announcePID(p); err != nil { // before anybody finds it ready
 		s.log.Warn("entry not written", "err", err)
 	}
+	r.app.Started()
 	s.sources.started()
 	if !waits {
 		return nil
 	}
 	s.discardable.Store(true)
 	defer s.discardable.Store(false)
-	return s.awaitReady(ctx, r, p)
+	if err := s.awaitReady(ctx, r, p); err != nil {
+		return err
+	}
+	s.publish() // whoever is told that it was restarted finds it ready
+	return nil
 }
 
 // stop stops p within the grace period: once the calls it has are answered, at

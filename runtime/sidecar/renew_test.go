@@ -479,7 +479,7 @@ func TestAChangeDuringABuildIsNotLost(t *testing.T) {
 	dir, change := watchedFolder(t)
 	r := p.start(actServe, config.Sidecar{
 		Dir: dir, AppPortAuto: true, Watch: []string{"main.txt"},
-		Build: "cat main.txt; echo; if grep -qx xx main.txt; then echo slow; until test -e go; do :; done; fi",
+		Build: "cat main.txt; echo; if grep -qx xx main.txt; then echo slow; until test -e go; do sleep 0.01; done; fi",
 	})
 	p.ready(r, "app")
 	change() // xx

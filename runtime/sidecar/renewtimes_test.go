@@ -90,7 +90,7 @@ func TestNobodyIsTakenForAnAppThatIsBeingBuilt(t *testing.T) {
 		close(met)
 	}()
 	r := p.start(actServe, config.Sidecar{
-		Dir: dir, AppPort: port.Number(), Build: "echo building; until test -e free; do :; done",
+		Dir: dir, AppPort: port.Number(), Build: "echo building; until test -e free; do sleep 0.01; done",
 	}, "PORT="+strconv.Itoa(int(port.Number())))
 	r.awaitOutput("building")
 	e, answer := p.entry(), make(chan string, 1)

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -70,7 +69,7 @@ func TestMain(m *testing.M) {
 		if _, err := os.Stat("stuck"); err == nil {
 			fmt.Println("stuck")
 			for err = os.ErrNotExist; err != nil; _, err = os.Stat("free") {
-				runtime.Gosched()
+				time.Sleep(time.Millisecond) // between looks at a condition
 			}
 		}
 		act(actServe)
@@ -195,6 +194,13 @@ func (p *place) start(act string, cfg config.Sidecar, environ ...string) *run {
 	}
 	if cfg.Discovery == nil {
 		cfg.Discovery = []string{"local"}
+	}
+	// What waits, waits for as long as a busy machine takes.
+	if cfg.Hold == 0 {
+		cfg.Hold = 2 * patience
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = 2 * patience
 	}
 	ctx, cancel := context.WithCancel(p.t.Context())
 	r.stop = cancel

@@ -15,13 +15,16 @@ import (
 	"testing"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/porttest"
+	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/config"
 )
 
 // told is a server that answers with the head it was sent.
 func told(t *testing.T) (s *httptest.Server, port uint16) {
 	t.Helper()
-	s = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	kept := porttest.Reserve(t) // a test that closes the server has nobody else there
+	s = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if to := r.Header.Get("X-Redirect"); to != "" && r.URL.Path != "/there" {
 			http.Redirect(w, r, to, http.StatusFound)
 			return
@@ -29,16 +32,11 @@ func told(t *testing.T) (s *httptest.Server, port uint16) {
 		_, _ = fmt.Fprintf(w, "%s %s\n", r.Method, r.RequestURI)
 		_ = r.Header.Write(w)
 	}))
+	_ = s.Listener.Close() // it has another one
+	s.Listener = kept.Listen(t)
+	s.Start()
 	t.Cleanup(s.Close)
-	at, err := url.Parse(s.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := strconv.ParseUint(at.Port(), 10, 16)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, uint16(n)
+	return s, kept.Number()
 }
 
 // get asks the door at port for path, with fields as name and value by turns.
@@ -166,7 +164,10 @@ func TestCallsThatLeaveTheMeshTakeNoTokenAlong(t *testing.T) {
 	}
 	r.awaitNotice(`target=pay type=log`)
 	out.Close()
-	status, text, head = get(t, door, "/v1.0/invoke/pay/method/x", "dapr-api-token", "secret-api")
+	within.Until(t, "a call that meets no connection from before", func() bool {
+		status, text, head = get(t, door, "/v1.0/invoke/pay/method/x", "dapr-api-token", "secret-api")
+		return head.Get("Pillion-Error") != string(apperr.PeerGone)
+	})
 	if status != 500 || head.Get("Pillion-Hop") != "network" || !strings.Contains(text, "failed to invoke, id: pay, err: "+strings.TrimPrefix(out.URL, "http://")+" could not be called") ||
 		!strings.Contains(text, "connection refused") {
 		t.Errorf("a host that is gone: %d %v %s", status, head, text)
