@@ -57,12 +57,16 @@ func actorMain(args []string) int {
 	if a.listenWhen != "" && !a.awaitFile(ctx, a.listenWhen, asked) {
 		return 143
 	}
+	var open []net.Listener // all of them before one answers
 	for _, port := range flags.Args() {
 		ln, err := net.Listen("tcp", "127.0.0.1:"+port)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
+		open = append(open, ln)
+	}
+	for _, ln := range open {
 		srv := &http.Server{Handler: a.handler(), ReadHeaderTimeout: time.Minute}
 		defer srv.Close() //nolint:errcheck // the process ends
 		go srv.Serve(ln)  //nolint:errcheck // likewise

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pillion-dev/pillion/internal/porttest"
 	"github.com/pillion-dev/pillion/internal/rundir"
+	"github.com/pillion-dev/pillion/runtime/config"
 )
 
 // waitLimit bounds the waits of stories for a condition.
@@ -101,7 +102,21 @@ func waitReady(ts *testscript.TestScript, neg bool, args []string) {
 			}
 			return false
 		})
+		awaitKnown(ts, app)
 	}
+}
+
+// awaitKnown waits until who calls an app waits for it, where multicast alone
+// finds it: the answers to a name that nobody has seen are waited for milliseconds.
+func awaitKnown(ts *testscript.TestScript, app string) {
+	if os.Getenv(mdnsAlone) == "" {
+		return
+	}
+	home := config.Home{Path: filepath.Join(ts.Getenv("HOME"), ".pillion")}
+	await(ts, app+" is known", func() bool {
+		data, err := os.ReadFile(home.Seen())
+		return err == nil && strings.Contains(string(data), app)
+	})
 }
 
 // waitGone waits until no instance of any of the apps is left.

@@ -142,6 +142,7 @@ func waitCount(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return strconv.Itoa(n) == args[1]
 	})
+	awaitKnown(ts, args[0])
 }
 
 // waitCalls waits until so many calls are in flight at an app: waitcalls x 1.
