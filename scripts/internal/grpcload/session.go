@@ -24,8 +24,8 @@ const (
 	connCredit   = connWindow / 2 // given back at once
 )
 
-// patience bounds the dialling and the server's greeting.
-const patience = 10 * time.Second
+// patience bounds the dialling and the greeting of a server that may be busy.
+const patience = time.Minute
 
 // frameHead is the length of a frame's head.
 const frameHead = 9
