@@ -29,8 +29,9 @@ type keyboard struct {
 	suspended    chan struct{}
 
 	mu     sync.Mutex // guards what follows
-	isRaw  bool
-	lines  bool // as last given to output
+	isRaw  bool       // it is to be given back
+	shared bool       // somebody else may have had it since
+	lines  bool       // as last given to output
 	paused bool
 	closed bool
 }
@@ -111,8 +112,8 @@ func (k *keyboard) take() (front, ended bool) {
 	if !inForeground(k.tty.Fd()) {
 		return false, false
 	}
-	if k.raw != nil && !k.isRaw {
-		k.isRaw = true
+	if k.raw != nil && (!k.isRaw || k.shared) {
+		k.isRaw, k.shared = true, false
 		k.set()
 	}
 	return true, false
@@ -135,7 +136,7 @@ func (k *keyboard) output(lines bool) {
 		return
 	}
 	k.lines = lines
-	if k.isRaw {
+	if k.isRaw && !k.shared {
 		k.set()
 	}
 }
@@ -153,7 +154,7 @@ func (k *keyboard) pause() {
 func (k *keyboard) resume() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.paused, k.isRaw = false, false
+	k.paused, k.shared = false, true
 	k.wakeUp()
 }
 
