@@ -9,6 +9,9 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
+// Quiet is how long nothing must happen before a change is told.
+const Quiet = quiet
+
 // Deaf makes w a watcher that the system tells nothing, because of err.
 func (w *Watcher) Deaf(err error) {
 	w.open = func() (*fsnotify.Watcher, error) { return nil, err }
@@ -83,4 +86,11 @@ func (w *Watcher) Busy(dir string) *atomic.Int64 {
 	b := busy{dir: dir, asked: new(atomic.Int64)}
 	w.attach(b)
 	return b.asked
+}
+
+// Pause is how long w, without events, does not look after a look that took so
+// long.
+func (w *Watcher) Pause(took time.Duration) time.Duration {
+	one := &watched{looked: time.Now(), cost: took}
+	return (&running{w: w, deaf: true}).lookAt(one).Sub(one.looked)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/filewatch"
@@ -153,13 +154,15 @@ func TestManyChangesAtOnceAreFewCalls(t *testing.T) {
 	dir := t.TempDir()
 	w := watching(t, (*filewatch.Watcher).Rarely, filewatch.Set{Paths: []string{dir}})
 	const writes = 500
+	began := time.Now()
 	w.after("many writes", func() {
 		for range writes {
 			write(t, filepath.Join(dir, "a"), "1")
 		}
 	})
-	if calls := len(w.told); calls > writes/10 {
-		t.Errorf("%d calls for %d writes", calls+1, writes)
+	// On a busy machine one write may come long after the other: a call each.
+	if calls, took := len(w.told), time.Since(began); calls > writes/10 && calls > int(took/filewatch.Quiet) {
+		t.Errorf("%d calls for %d writes in %v", calls+1, writes, took)
 	}
 }
 

@@ -23,9 +23,14 @@ type thing interface {
 	tell(now bool) bool
 }
 
-// dear is how many times the time of a look must pass before the next one, so
-// that large trees do not keep a core busy.
-const dear = 50
+const (
+	// dear is how many times the time of a look must pass before the next one,
+	// so that large trees do not keep a core busy.
+	dear = 50
+	// longest is what such a pause is at most: a look also takes long where a
+	// busy machine gives it no time.
+	longest = 15 * time.Second
+)
 
 // A watched is a thing and when to look at it and to tell: Run's alone.
 type watched struct {
@@ -161,7 +166,7 @@ func (r *running) lookAt(one *watched) time.Time {
 	if r.deaf || one.unheard {
 		every = r.w.alone
 	}
-	return one.looked.Add(max(every, dear*one.cost))
+	return one.looked.Add(max(every, min(dear*one.cost, longest)))
 }
 
 // nextLook is when something is to be looked at.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/pillion-dev/pillion/internal/within"
 	"github.com/pillion-dev/pillion/runtime/filewatch"
@@ -133,4 +134,17 @@ func TestPollingAsksTheSystemForNothing(t *testing.T) {
 	t.Cleanup(w.Watch(filewatch.Set{Paths: []string{dir}}, func() { told <- struct{}{} }))
 	write(t, filepath.Join(dir, "a"), "1")
 	within.Receive(t, told)
+}
+
+// A look takes long because it is dear, or because a busy machine gives it no time.
+func TestALookThatTookLongIsNotTheLastForLong(t *testing.T) {
+	t.Parallel()
+	w := filewatch.New(nil)
+	for took, want := range map[time.Duration]time.Duration{
+		time.Millisecond: time.Second, 100 * time.Millisecond: 5 * time.Second, 3 * time.Second: 15 * time.Second,
+	} {
+		if got := w.Pause(took); got != want {
+			t.Errorf("after a look of %v the next one is after %v, want %v", took, got, want)
+		}
+	}
 }
