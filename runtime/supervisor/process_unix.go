@@ -116,15 +116,12 @@ func (p *Process) Kill() error {
 func (p *Process) kill() error {
 	killed := map[int]Proc{}
 	defer func() { p.remember(killed) }()
-	var waited time.Duration // of what was meant: where we get no time, neither do those we kill
-	var silent time.Time     // since when the guard has nobody left and does not say so
+	give := time.Now().Add(killBound) // for those who are not ours to kill
+	var waited time.Duration          // of what was meant: where we get no time, neither do those we kill
+	var silent time.Time              // since when the guard has nobody left and does not say so
 	for wait := time.Millisecond; ; wait = min(2*wait, 20*time.Millisecond) {
 		left := p.tree()
-		for _, proc := range left {
-			if syscall.Kill(proc.PID, syscall.SIGKILL) == nil {
-				killed[proc.PID] = proc
-			}
-		}
+		refused := strike(left, killed)
 		select {
 		case <-p.empty:
 			return nil
@@ -132,7 +129,7 @@ func (p *Process) kill() error {
 			waited += wait
 		}
 		switch now := time.Now(); {
-		case len(left) > 0 && waited > killBound:
+		case len(left) > 0 && (waited > killBound || refused == len(left) && now.After(give)):
 			return p.abandon(left)
 		case len(left) > 0:
 			silent = time.Time{}
@@ -142,6 +139,20 @@ func (p *Process) kill() error {
 			p.giveUp() // it was stopped, or has no time on a busy machine; p.empty follows
 		}
 	}
+}
+
+// strike kills processes, notes those it has killed, and returns how many are
+// not ours to kill.
+func strike(all []Proc, killed map[int]Proc) (refused int) {
+	for _, proc := range all {
+		switch err := syscall.Kill(proc.PID, syscall.SIGKILL); {
+		case err == nil:
+			killed[proc.PID] = proc
+		case errors.Is(err, syscall.EPERM):
+			refused++
+		}
+	}
+	return refused
 }
 
 // abandon gives up on processes that cannot be killed.
