@@ -278,6 +278,7 @@ func TestListSaysWhatIsStaleAndWhy(t *testing.T) {
 	c, out, _ := console(t)
 	asTerminal(c, 80)
 	stale := staleApp()
+	stale.StaleSince = time.Now() // of today
 	stale.Stale = "the build failed: exit 1: handlers/tasks/create.go:112:24: undefined: notification"
 	live := running(t, c, stale, twoApps()[1])
 	if err := runList(c, listOptions{}); err != nil {
