@@ -289,7 +289,9 @@ func TestStoppingEndsWhatIsUnderWay(t *testing.T) {
 		"a pause": {
 			actFail,
 			config.Sidecar{AppPortAuto: true, Restart: config.RestartAlways},
-			func(_ *place, r *run) { r.awaitNotice("ended") }, 3,
+			func(_ *place, r *run) { // the longest one
+				r.await("the last pause", func() bool { return r.countNotices("5 of 5") == 1 })
+			}, 3,
 		},
 		"a restart": {actDeaf, config.Sidecar{AppPortAuto: true}, func(p *place, r *run) {
 			e := p.ready(r, "app")
