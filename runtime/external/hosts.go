@@ -69,6 +69,9 @@ type host struct {
 	follow   bool          // redirects
 	unusable *apperr.Error // then there are no transports
 
+	// load reads the system's authorities if hosts are verified by them.
+	load func()
+
 	// Each of the transports opens connections only once it is used. web speaks
 	// what the host does; tunnels can only be made by HTTP/1.1; grpc is HTTP/2
 	// without TLS, by prior knowledge.
@@ -167,6 +170,14 @@ func (h *host) close() {
 
 func newHost(secure *tls.Config) *host {
 	return &host{
+		// They are a few hundred files, read when the first certificate is
+		// verified, which then may take a machine that is busy and has none of
+		// them in memory longer than a handshake has.
+		load: sync.OnceFunc(func() {
+			if secure.RootCAs == nil {
+				_, _ = x509.SystemCertPool() // it keeps them; verifying says what is wrong
+			}
+		}),
 		web:  transport(secure, func(p *http.Protocols) { p.SetHTTP1(true); p.SetHTTP2(true) }),
 		one:  transport(secure, func(p *http.Protocols) { p.SetHTTP1(true) }),
 		grpc: transport(secure, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true); p.SetHTTP2(true) }),

@@ -121,6 +121,9 @@ func (x *exchange) send(ctx context.Context, to location, r request) (*http.Resp
 	case len(r.body.data) > 0:
 		req.Body = io.NopCloser(&dataReader{rest: r.body.data})
 	}
+	if to.scheme == "https" {
+		x.to.load()
+	}
 	x.sent = time.Now()
 	return x.transport(to).RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, x.trace())))
 }
