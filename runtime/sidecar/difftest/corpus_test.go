@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -144,6 +145,7 @@ func (t *target) compare(test *testing.T, r *run, want, got []string) {
 // carryOut runs both scripts to their ends.
 func (t *target) carryOut(test *testing.T, c *testCase, f form, refused bool) *run {
 	r := t.newRun(c, f)
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(test.Context(), patience)
 	defer cancel()
 	conn, err := t.dial(ctx, f)
@@ -171,6 +173,7 @@ func (t *target) carryOut(test *testing.T, c *testCase, f form, refused bool) *r
 			(&script{r: r, steps: c.app, who: app, s: appSide}).run()
 		}
 	})
+	r.took = time.Since(began)
 	return r
 }
 

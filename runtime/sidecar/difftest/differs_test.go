@@ -35,8 +35,14 @@ func differs(which string, r *run, v view, want []string) string {
 		return cmp.Diff(without(want, "    body"), without(v.of(r), "    body"))
 	case "halfclosed":
 		return halfClosed(r)
-	case "early", "unsent":
+	case "early":
 		return cmp.Diff(answersOf(want), answersOf(v.of(r)))
+	case "unsent":
+		got := v.of(r)
+		if r.took > continueWait { // on a busy machine: the app may have been sent the body
+			got = without(got, "    100")
+		}
+		return cmp.Diff(answersOf(want), answersOf(got))
 	case "no100":
 		return cmp.Diff(want, without(v.of(r), "    100"))
 	case "unannounced":

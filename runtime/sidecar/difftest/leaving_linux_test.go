@@ -9,12 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 // atOnce is the time in which the other end has to learn that one has left.
@@ -42,6 +45,7 @@ func TestMain(m *testing.M) {
 // A held is a request that an app has got and does not answer.
 type held struct {
 	path string
+	id   string // behind the path
 	conn net.Conn
 	// ended is closed when the other side has left.
 	ended chan struct{}
@@ -56,7 +60,8 @@ func holdAll(t *testing.T, ln net.Listener, got chan<- held) {
 		if err != nil {
 			return
 		}
-		h := held{path: strings.Fields(start)[1], conn: c, ended: make(chan struct{})}
+		h := held{conn: c, ended: make(chan struct{})}
+		h.path, h.id, _ = strings.Cut(strings.Fields(start)[1], "?")
 		defer close(h.ended)
 		switch h.path {
 		case "/down":
@@ -66,7 +71,10 @@ func holdAll(t *testing.T, ln net.Listener, got chan<- held) {
 		case "/tunnel":
 			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\nhello")
 		}
-		got <- h
+		select {
+		case got <- h:
+		case <-t.Context().Done(): // nobody asks for it
+		}
 		_, _ = io.Copy(io.Discard, br) // until the other side leaves
 	})
 }
@@ -103,17 +111,25 @@ func TestWhoLeavesIsMissedAtTheOtherEnd(t *testing.T) {
 	got := make(chan held)
 	holdAll(t, ln, got)
 	p := newProcessPair(t, "http", ln)
+	opened := 0
 	open := func(head string) (net.Conn, held) {
 		t.Helper()
+		opened++
+		id := strconv.Itoa(opened)
 		c, err := net.Dial("tcp", p.caller.http)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = c.Close() })
-		if _, err := io.WriteString(c, head); err != nil {
+		if _, err := io.WriteString(c, strings.Replace(head, " HTTP/1.1\r\n", "?"+id+" HTTP/1.1\r\n", 1)); err != nil {
 			t.Fatal(err)
 		}
-		return c, <-got
+		for {
+			// A GET whose app went away is sent again, until its client has gone.
+			if h := within.Receive(t, got); h.id == id {
+				return c, h
+			}
+		}
 	}
 	for _, head := range heads {
 		path := strings.Fields(head)[1]

@@ -91,6 +91,8 @@ type run struct {
 	marks    map[string]bool
 	over     bool // the client's script has ended
 	problems []string
+
+	took time.Duration // once it is over
 }
 
 func newRun(c *testCase, f form, id string, at *target) *run {
