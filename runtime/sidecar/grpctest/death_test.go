@@ -10,18 +10,24 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/pillion-dev/pillion/internal/apperr"
+	"github.com/pillion-dev/pillion/internal/porttest"
 )
 
-// mortal is an app of the test's own, behind a sidecar of its own.
+// mortal is an app of the test's own, behind a sidecar of its own that waits for
+// it. Its port is nobody else's when it has died.
 func (s *scene) mortal(id string, options ...grpc.ServerOption) {
 	s.t.Helper()
-	a, err := opened(nil, options...)
+	port := porttest.Reserve(s.t)
+	a, err := newApp(nil, options...)
+	if err == nil {
+		err = a.open(port.Addr())
+	}
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(a.close)
 	s.app, s.id = a, id
-	s.mesh.sidecar(s.t, id, "--app-port", a.port(), "--app-protocol", "grpc")
+	s.mesh.sidecar(s.t, id, "--app-port", a.port(), "--app-protocol", "grpc", "--hold", patience.String())
 }
 
 // reborn is the app once more, on the port it had, with h as its first method.

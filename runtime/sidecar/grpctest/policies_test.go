@@ -85,7 +85,7 @@ func TestPoliciesOfAGRPCApp(t *testing.T) {
 func TestATimeOutOfAGRPCApp(t *testing.T) {
 	engines(t, func(s *scene) {
 		file := filepath.Join(s.t.TempDir(), "resiliency.yaml")
-		if err := os.WriteFile(file, []byte(strings.Replace(policies, "short: 1m", "short: 1s", 1)), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(strings.Replace(policies, "short: 1m", "short: 3s", 1)), 0o600); err != nil {
 			s.t.Fatal(err)
 		}
 		s.conn = dial(s.t, s.mesh.sidecar(s.t, "hasty", "--resources-path", file).grpc)
