@@ -30,8 +30,8 @@ const (
 	exitTime = 30 * time.Second
 
 	// closingTime is how long a process that is killed may take to close its
-	// files.
-	closingTime = 500 * time.Millisecond
+	// files, which on a machine with too much to do is not at once.
+	closingTime = 5 * time.Second
 
 	maxAnswer = 1 << 20
 	maxLine   = 1 << 20

@@ -145,10 +145,8 @@ func TestStopTellsEachStepAndHowItEnded(t *testing.T) {
 	step := func(calls int, e instance.Ending) {
 		t.Helper()
 		x.set(calls, e)
-		for p := range lines {
-			if p.Calls == calls && reflect.DeepEqual(p.Ending, e) {
-				return
-			}
+		for p := within.Receive(t, lines); p.Calls != calls || !reflect.DeepEqual(p.Ending, e); {
+			p = within.Receive(t, lines)
 		}
 	}
 	step(2, instance.Ending{Phase: instance.Draining})
