@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pillion-dev/pillion/docs"
+	"github.com/pillion-dev/pillion/internal/porttest"
 )
 
 // Every command that the page teaches is run, in its order, in a folder with
@@ -19,7 +20,7 @@ func TestTheSkillsCommandsDoWhatItSays(t *testing.T) {
 	w := newWorld(t)
 	w.runFile("dapr.yaml", inGo)
 	w.env = append(w.env, "PATH="+filepath.Dir(program("pillion"))+":/usr/local/bin:/usr/bin:/bin")
-	blocks := shellBlocks(docs.Skill)
+	blocks := shellBlocks(strings.ReplaceAll(docs.Skill, "3599", porttest.Reserve(t).String())) // a port of its own
 	if len(blocks) < 8 {
 		t.Fatalf("%d blocks of sh", len(blocks))
 	}
