@@ -46,7 +46,7 @@ func (f *follower) next(t *testing.T) got {
 			t.Fatal("Read returned")
 		}
 		return l
-	case <-t.Context().Done():
+	case <-time.After(within.Patience):
 		t.Fatal("no line came")
 	}
 	return got{}
