@@ -137,6 +137,10 @@ func (l *load) fire(path string, n int) {
 	}
 }
 
+// with reports whether the sidecar has n calls that were fired, or one of them
+// has ended, of which check says why.
+func (l *load) with(n int64) bool { return l.sent.Load() >= n || l.open.Load() < n }
+
 // keep makes calls until stop is called, which waits for the last ones.
 func (l *load) keep(path string, workers int) (stop func()) {
 	var over atomic.Bool

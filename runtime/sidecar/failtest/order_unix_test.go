@@ -38,7 +38,7 @@ func TestTheFirstCallsWaitForACalleeThatStartsLater(t *testing.T) {
 			began, early := time.Now(), time.Duration(times(0, 5))*time.Second
 			l.fire("/a", workers)
 			pilliontest.Until(t, "the calls are with the caller's sidecar", func() bool {
-				return l.sent.Load() == workers && time.Since(began) >= early
+				return l.with(workers) && time.Since(began) >= early
 			})
 			f.begin().ready()
 			l.calls.Wait()
@@ -73,7 +73,7 @@ func TestManyCallsWaitForOneApp(t *testing.T) {
 	})
 	l := newLoad(t, f.callers(1)...)
 	l.fire("/a", calls)
-	pilliontest.Until(t, "the calls are with the caller's sidecar", func() bool { return l.sent.Load() == calls })
+	pilliontest.Until(t, "the calls are with the caller's sidecar", func() bool { return l.with(calls) })
 	f.w.Write("open", "")
 	l.calls.Wait()
 	l.check(f.record(), nil)
