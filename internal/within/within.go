@@ -57,10 +57,10 @@ func Context(t testing.TB) context.Context {
 // that the time is up, or as good as up: a short limit may pass on a busy machine
 // before what it is for has begun.
 type Limit struct {
-	context.Context
-	deadline atomic.Pointer[time.Time]
-	over     chan struct{}
-	once     sync.Once
+	context.Context //nolint:containedctx // it is one
+	deadline        atomic.Pointer[time.Time]
+	over            chan struct{}
+	once            sync.Once
 }
 
 // Limited makes a Limit. It passes with the test's patience.

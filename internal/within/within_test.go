@@ -2,6 +2,7 @@ package within_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"testing"
@@ -89,7 +90,7 @@ func TestALimitPassesWhenItIsTold(t *testing.T) {
 		l.Pass()
 		<-child.Done()
 		for _, ctx := range []context.Context{l, child} {
-			if ctx.Err() != context.DeadlineExceeded || context.Cause(ctx) != context.DeadlineExceeded {
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) || !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 				t.Errorf("%v, because of %v", ctx.Err(), context.Cause(ctx))
 			}
 		}
