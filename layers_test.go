@@ -16,7 +16,7 @@ const module = "github.com/pillion-dev/pillion/"
 // layers are the packages from the ground up: a package imports only what
 // stands in a layer below its own, never its neighbours. The first match wins.
 var layers = [][]string{
-	{"internal/rpcstatus"},
+	{"internal/rpcstatus", "internal/resident"},
 	{"docs", "internal/apperr", "internal/daprerr", "internal/atomicfile", "internal/filelock", "internal/lifecycle", "internal/buildtest", "internal/porttest", "internal/within", "tls/identity", "runtime/supervisor/guard"},
 	{"internal/rundir", "internal/*"},
 	{"discovery", "logs", "runtime/config", "runtime/filewatch", "tls/ca"},

@@ -2,9 +2,9 @@ package resident
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -54,21 +54,52 @@ func program() []mapping {
 func parse(smaps io.Reader) (all []mapping) {
 	lines := bufio.NewScanner(smaps)
 	for lines.Scan() {
-		var m mapping
-		var skip string // offset, device and inode
-		if n, _ := fmt.Sscanf(lines.Text(), "%x-%x %s %s %s %s", &m.from, &m.to, &m.perms, &skip, &skip, &skip); n == 6 {
-			if at := strings.IndexByte(lines.Text(), '/'); at >= 0 {
-				m.file = lines.Text()[at:]
+		key, value, found := strings.Cut(lines.Text(), ":")
+		if !found || strings.Contains(key, " ") { // a mapping's device has a colon, too
+			if m, ok := parseMapping(lines.Text()); ok {
+				all = append(all, m)
 			}
-			m.anonymous = -1
-			all = append(all, m)
 			continue
 		}
 		if len(all) == 0 {
 			continue
 		}
-		_, _ = fmt.Sscanf(lines.Text(), "Rss: %d kB", &all[len(all)-1].rss) // most lines are other fields
-		_, _ = fmt.Sscanf(lines.Text(), "Anonymous: %d kB", &all[len(all)-1].anonymous)
+		switch m := &all[len(all)-1]; key {
+		case "Rss":
+			m.rss = kib(value)
+		case "Anonymous":
+			m.anonymous = kib(value)
+		}
 	}
 	return all
+}
+
+// parseMapping reads such a line as
+//
+//	00400000-0127e000 r-xp 00000000 fe:00 10191253    /opt/pillion
+func parseMapping(line string) (m mapping, ok bool) {
+	fields := strings.Fields(line)
+	if len(fields) < 5 {
+		return m, false
+	}
+	from, to, _ := strings.Cut(fields[0], "-")
+	first, err := strconv.ParseUint(from, 16, 64)
+	end, err2 := strconv.ParseUint(to, 16, 64)
+	if err != nil || err2 != nil {
+		return m, false
+	}
+	m = mapping{from: uintptr(first), to: uintptr(end), perms: fields[1], anonymous: -1}
+	if at := strings.IndexByte(line, '/'); at >= 0 {
+		m.file = line[at:]
+	}
+	return m, true
+}
+
+// kib reads such a value as "   76 kB"; what it is not is -1.
+func kib(value string) int {
+	n, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(value, " kB")))
+	if err != nil {
+		return -1
+	}
+	return n
 }

@@ -6,8 +6,8 @@
 // back in the state it was in.
 //
 // It is our own binary, executed again. It runs from this package's init, so
-// that it never reaches main and costs little: the package imports only the
-// standard library for that reason.
+// that it never reaches main and costs little: the package imports only what is
+// made of the standard library for that reason.
 package guard
 
 import (
@@ -17,6 +17,8 @@ import (
 	"runtime/debug"
 	"syscall"
 	"time"
+
+	"github.com/pillion-dev/pillion/internal/resident"
 )
 
 // Name is the guard's process name. It does not contain pillion's, so that
@@ -73,6 +75,7 @@ func run() int {
 		return 1
 	}
 	report(Report{Kind: Started, Value: pid})
+	resident.Trim() // most of the program was never this process's
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
