@@ -58,7 +58,7 @@ func (h *habits) trusted(limit time.Duration, now time.Time) time.Duration {
 		return min(limit, h.limit/idleMargin)
 	case limit > idleLimitStrict:
 		return limit
-	case h.lived < idleTrusted:
+	case h.lived < idleTrusted, known && h.limit < idleTrusted:
 		return -1 // it may close each one behind its answer, and not say so
 	case known:
 		limit = min(limit, h.limit/idleMarginStrict)
@@ -82,7 +82,7 @@ func (h *habits) closed(idle idleness, now time.Time) {
 func (h *habits) open(idle idleness, now time.Time) {
 	age := now.Sub(idle.since)
 	h.lived = max(h.lived, age)
-	if idle.since.After(h.at) && age > idleRefuted*h.limit {
+	if idle.since.After(h.at) && age > idleRefuted*max(h.limit, idleTrusted) {
 		h.limit = 0
 	}
 }

@@ -108,6 +108,10 @@ func TestTrustFollowsWhatTheAppDoes(t *testing.T) {
 	trust("one lived far longer since", closed+2*time.Second, idleLimitStrict, idleLimit)
 
 	h.closed(idleness{since: at(closed), quiet: at(closed)}, at(closed+40*ms))
-	trust("closed before it was looked at", closed+40*ms, 10*ms/idleMarginStrict, 10*ms/idleMargin)
+	trust("closed before it was looked at", closed+40*ms, -1, 10*ms/idleMargin)
+	h.open(idleness{since: at(closed + 41*ms)}, at(closed+300*ms))
+	trust("one closed late, of those that are closed at once", closed+300*ms, -1, 10*ms/idleMargin)
 	trust("long ago", closed+2*forgetAfter, idleLimitStrict, idleLimit)
+	h.open(idleness{since: at(closed + 41*ms)}, at(closed+400*ms))
+	trust("one lived far longer than what is closed at once", closed+400*ms, idleLimitStrict, idleLimit)
 }
