@@ -110,6 +110,7 @@ func TestCaseFilesAreReadStrictly(t *testing.T) {
 var documented = []string{
 	"Target", "Host", "Added", "Reserved names", "Time left", "Framing", "An answer before the request's end", "No answer",
 	"gRPC that breaks off", "100 Continue", "Folded lines", "Fields of one hop", "Blanks", "Cookies", "Resets", "Breaks",
+	"A client that closes its direction",
 }
 
 func TestTheListSaysWhatIsTakenOut(t *testing.T) {
