@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -92,16 +93,28 @@ const (
 	lastUnlikely  = 29999
 )
 
-// bindUnlikely binds a port that nobody else is likely to take once it is
-// closed: neither a client's connection nor a listener on any port does.
-func bindUnlikely(ctx context.Context) (door, error) {
+// freePort is a port for an app that takes it from PORT, and a claim to it that
+// lasts until it is closed. It is free now; the app binds it a moment later.
+// Nobody else is likely to take it meanwhile: neither a client's connection nor a
+// listener on any port does, nor another pillion while it is claimed.
+func freePort(ctx context.Context) (port uint16, claim io.Closer, err error) {
 	for range tries {
-		port := firstUnlikely + rand.N(lastUnlikely-firstUnlikely+1) //nolint:gosec // no secret
-		if d, err := bindLoopback(ctx, uint16(port)); err == nil {   //nolint:gosec // in range
-			return d, nil
+		port := uint16(firstUnlikely + rand.N(lastUnlikely-firstUnlikely+1)) //nolint:gosec // no secret, and in range
+		claim, ok := claimPort(ctx, port)
+		if !ok {
+			continue
 		}
+		if d, err := bindLoopback(ctx, port); err == nil {
+			d.close()
+			return port, claim, nil
+		}
+		_ = claim.Close() // somebody else has it
 	}
-	return bindLoopback(ctx, 0)
+	return 0, nil, &apperr.Error{
+		Reason: apperr.PortTaken, What: "no free port was found for the app",
+		Cause: fmt.Sprintf("%d of those from %d to %d were tried", tries, firstUnlikely, lastUnlikely),
+		Hint:  "choose one: --app-port <port>",
+	}
 }
 
 // bindMesh binds the mesh listener: on loopback, or with lan on all addresses,

@@ -191,11 +191,11 @@ func (s *sidecar) takeOver(ctx context.Context) error {
 // prepareRoom is a room on a port of its own whose app is ready. Nothing is left
 // of one whose app does not get so.
 func (s *sidecar) prepareRoom(ctx context.Context) (*room, error) {
-	port, err := freePort(ctx)
+	port, claim, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := s.newRoom(port)
+	r := s.newRoom(port, claim)
 	p, err := s.execute(ctx, r)
 	if err != nil {
 		r.leave()

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,10 +43,15 @@ func (p *process) isOver() bool {
 }
 
 // newRoom makes the room of an app that listens on port. Its app's Run is for
-// runRooms.
-func (s *sidecar) newRoom(port uint16) *room {
+// runRooms. The claim to the port, nil if it is not ours, ends when it is left.
+func (s *sidecar) newRoom(port uint16, claim io.Closer) *room {
 	r := &room{port: port, news: make(chan struct{}, 1), left: make(chan struct{})}
-	r.leave = sync.OnceFunc(func() { close(r.left) })
+	r.leave = sync.OnceFunc(func() {
+		close(r.left)
+		if claim != nil {
+			_ = claim.Close() // it is not needed any more
+		}
+	})
 	r.app = app.New(app.Config{
 		Name: s.cfg.AppID, Protocol: s.cfg.AppProtocol, Address: s.cfg.AppChannelAddress, Port: port,
 		Command: len(s.cfg.Command) > 0, MaxConcurrency: s.cfg.AppMaxConcurrency,

@@ -139,9 +139,10 @@ type sidecar struct {
 	unwatch   func()             // nil before
 
 	http, grpc door
-	pprof      door // empty unless profiling was asked for
-	public     door // empty unless there is a port for health and metadata
-	scrapes    door // empty unless metrics are served
+	pprof      door      // empty unless profiling was asked for
+	public     door      // empty unless there is a port for health and metadata
+	scrapes    door      // empty unless metrics are served
+	claim      io.Closer // to the app's port, the first room's; nil if we have not chosen it
 	meshLn     net.Listener
 	meshSocket net.Listener // the same for callers on this machine; nil without
 
@@ -268,8 +269,11 @@ func (s *sidecar) release(ctx context.Context) {
 		s.unwatch()
 	}
 	s.sources.close()
-	if r := s.current.Load(); r != nil {
+	switch r := s.current.Load(); {
+	case r != nil:
 		r.leave()
+	case s.claim != nil:
+		_ = s.claim.Close() // it did not come to a room
 	}
 	if p := s.process(); p != nil {
 		_ = p.Kill() // nothing is left of it, unless serve never ran

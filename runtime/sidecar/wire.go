@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -53,7 +52,7 @@ func (s *sidecar) bind(ctx context.Context) error {
 		return err
 	}
 	if s.cfg.AppPortAuto {
-		if s.cfg.AppPort, err = freePort(ctx); err != nil {
+		if s.cfg.AppPort, s.claim, err = freePort(ctx); err != nil {
 			return err
 		}
 	}
@@ -66,17 +65,6 @@ func (s *sidecar) bind(ctx context.Context) error {
 func (s *sidecar) taken(err error, port uint16, flag string) error {
 	live, _ := s.place.folder.Entries() // only to name the holder
 	return portTaken(err, port, flag, live)
-}
-
-// freePort is a port for an app that takes it from PORT. It is free now; the app
-// binds it a moment later, as with every such convention.
-func freePort(ctx context.Context) (uint16, error) {
-	d, err := bindUnlikely(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("find a free port for the app: %w", err)
-	}
-	d.close()
-	return d.port, nil
 }
 
 // identify makes the workload's key and gets its first leaf.
@@ -182,7 +170,7 @@ func (s *sidecar) wire(ctx context.Context) error {
 		return err
 	}
 	s.countPolicies()
-	first := s.newRoom(s.cfg.AppPort)
+	first := s.newRoom(s.cfg.AppPort, s.claim)
 	if s.isBuilt() {
 		first.app.Building()
 	}
