@@ -12,8 +12,10 @@ import (
 // claim is closed, and reports false if one of them has it. That another process
 // chooses the same one is left to chance: no name goes with the process here.
 func claimPort(_ context.Context, port uint16) (io.Closer, bool) {
-	_, taken := claimed.LoadOrStore(port, true)
-	return claim(port), !taken
+	if _, taken := claimed.LoadOrStore(port, true); taken {
+		return nil, false
+	}
+	return claim(port), true
 }
 
 // claimed are the claimed ports.
