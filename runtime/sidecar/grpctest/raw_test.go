@@ -110,8 +110,10 @@ func (w *wire) take(frame http2.Frame) {
 		r.ended = r.ended || frame.StreamEnded()
 	case *http2.RSTStreamFrame:
 		// Behind its end a reset with NO_ERROR says only that the rest of the
-		// request is not wanted.
-		r.torn = !r.ended || frame.ErrCode != http2.ErrCodeNo
+		// request is not wanted, and STREAM_CLOSED, which is net/http's word,
+		// that it came all the same.
+		late := frame.ErrCode == http2.ErrCodeNo || frame.ErrCode == http2.ErrCodeStreamClosed
+		r.torn = !r.ended || !late
 	case *http2.PingFrame:
 		if frame.IsAck() {
 			w.pings = append(w.pings, frame.Data)
@@ -133,13 +135,19 @@ func (w *wire) request(id uint32, end bool, pairs ...string) {
 	}))
 }
 
-// call is a unary gRPC call with a text.
-func (w *wire) call(id uint32, app, method, text string, pairs ...string) {
+// begin is a gRPC call without its messages.
+func (w *wire) begin(id uint32, app, method string, pairs ...string) {
 	w.t.Helper()
 	w.request(id, false, append([]string{
 		":method", "POST", ":scheme", "http", ":path", method, ":authority", "localhost",
 		"content-type", "application/grpc", "te", "trailers", "dapr-app-id", app,
 	}, pairs...)...)
+}
+
+// call is a unary gRPC call with a text.
+func (w *wire) call(id uint32, app, method, text string, pairs ...string) {
+	w.t.Helper()
+	w.begin(id, app, method, pairs...)
 	w.check(w.framer.WriteData(id, true, message(w.t, text)))
 }
 
@@ -185,6 +193,30 @@ func TestTrailersOnlyOnTheWire(t *testing.T) {
 		r = w.answer(3)
 		if len(r.heads) != 1 || len(r.data) != 0 || r.get("grpc-status") == "" || r.get(":status") != "200" || r.torn {
 			s.t.Errorf("our own answer = %+v", r)
+		}
+	})
+}
+
+// An app may answer before the request's body has come. What follows of the
+// body is for nobody, and does not harm what else the connection carries.
+func TestAnswerBeforeTheBody(t *testing.T) {
+	everywhere(t, func(s *scene) {
+		name := s.method(func(grpc.ServerStream) error { return status.Error(codes.Aborted, "no") })
+		w := newWire(s.t, s.door)
+		for id := range uint32(10) {
+			id = 2*id + 1
+			w.begin(id, s.id, name)
+			w.answer(id)
+			w.check(w.framer.WriteData(id, true, message(s.t, "late")))
+		}
+		w.call(21, s.id, s.method(echo), "text")
+		if r := w.answer(21); r.get("grpc-status") != "0" || !bytes.Equal(r.data, message(s.t, "text")) {
+			s.t.Errorf("the next answer = %+v", r)
+		}
+		for id := range uint32(10) {
+			if r := w.answer(2*id + 1); len(r.heads) != 1 || r.get("grpc-status") != "10" || r.torn {
+				s.t.Errorf("answer = %+v", r)
+			}
 		}
 	})
 }
