@@ -69,12 +69,12 @@ func late(file string) {
 }
 
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a.enter(1)
+	defer a.enter(-1)
 	if _, err := fmt.Fprintf(a.record, "%s %s\n", a.name, r.Header.Get("X-Id")); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	a.enter(1)
-	defer a.enter(-1)
 	if r.URL.Path == "/gate" {
 		for gone := false; !gone; {
 			_, err := os.Stat(a.gate)
