@@ -119,6 +119,12 @@ func (c Sidecar) ClearMesh() bool {
 	return c.Profile != (Profile{}) && !c.Profile.SecureMesh && !c.EnableMTLS
 }
 
+// MixedMesh reports whether sidecars speak to each other by mutual TLS, in Dapr's
+// protocol where the other one has none of pillion's.
+func (c Sidecar) MixedMesh() bool {
+	return c.Profile != (Profile{}) && !c.Profile.SecureMesh && c.EnableMTLS
+}
+
 // zero reports whether a port was given as 0: any free one.
 func zero(values []string) bool { return strings.TrimSpace(last(values)) == "0" }
 

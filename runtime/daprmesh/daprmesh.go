@@ -1,13 +1,12 @@
-// Package daprmesh is sidecar to sidecar as Dapr has it without mutual TLS:
-// the service dapr.proto.internals.v1.ServiceInvocation on HTTP/2 in clear text,
-// and gRPC exchanges under their own names. An official Dapr sidecar can be
-// called by it and can call it.
+// Package daprmesh is sidecar to sidecar as Dapr has it: the service
+// dapr.proto.internals.v1.ServiceInvocation on HTTP/2, and gRPC exchanges under
+// their own names. An official Dapr sidecar can be called by it and can call it.
 //
-// Nothing here proves who anybody is: whoever reaches the port is served, and
-// what a caller says of itself is a claim. The proofs and the exactness of
-// pillion's own mesh (runtime/mesh) are not promised here: bodies cross in the
-// messages of Dapr's protocol, which knows no trailers, no 1xx answers and no
-// upgrades.
+// In clear text nothing here proves who anybody is: whoever reaches the port is
+// served, and what a caller says of itself is a claim. With TLS both sides are
+// who their certificates say. The exactness of pillion's own mesh (runtime/mesh)
+// is not promised either way: bodies cross in the messages of Dapr's protocol,
+// which knows no trailers, no 1xx answers and no upgrades.
 package daprmesh
 
 import (
@@ -16,6 +15,9 @@ import (
 
 	internalsv1 "github.com/dapr/dapr/pkg/proto/internals/v1"
 )
+
+// ALPN is the protocol's name in the TLS handshake, as gRPC has it.
+const ALPN = "h2"
 
 // The methods of Dapr's service.
 const (
@@ -49,6 +51,8 @@ const (
 	idleClose = 3 * time.Minute
 	// maxAgain is the largest body that is kept to be sent again.
 	maxAgain = 64 << 10
+	// retireAhead is how long before a leaf ends no call begins on its connection.
+	retireAhead = 10 * time.Minute
 	// drainTime bounds the wait for exchanges under way at the end.
 	drainTime = 500 * time.Millisecond
 )

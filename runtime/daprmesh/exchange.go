@@ -18,6 +18,7 @@ import (
 	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/rpc"
+	"github.com/pillion-dev/pillion/tls/identity"
 )
 
 // An exchange is one call on its way to a peer.
@@ -25,10 +26,26 @@ type exchange struct {
 	t    *Transport
 	to   discovery.Endpoint
 	app  string
+	want identity.ID
 	call *invoke.Call
 }
 
 func (e *exchange) addr() string { return e.to.Addrs[0].String() }
+
+// place is where its connections go.
+func (e *exchange) place() place {
+	if e.t.cfg.TLS == nil {
+		return place{addr: e.addr()}
+	}
+	return place{addr: e.addr(), want: e.want}
+}
+
+func (e *exchange) scheme() string {
+	if e.t.cfg.TLS == nil {
+		return "http"
+	}
+	return "https"
+}
 
 // carry makes the attempt: under its own name if it is a gRPC exchange, by
 // Dapr's service otherwise.
@@ -45,8 +62,8 @@ func (e *exchange) carry(ctx context.Context) (*invoke.Answer, error) {
 	if e.call.Upgrade != "" {
 		return nil, &apperr.Error{
 			Reason: apperr.ProtocolError, What: "the upgrade to " + e.call.Upgrade + " cannot cross to " + e.app,
-			Cause:   "sidecars without mutual TLS speak Dapr's protocol, which has no upgrades",
-			Hint:    "start both with --enable-mtls, or with pillion run",
+			Cause:   "its sidecar is spoken with in Dapr's protocol, which has no upgrades",
+			Hint:    "pillion's own has them: start both sidecars by pillion, with pillion run or --enable-mtls",
 			Reached: apperr.ReachedNo, Instance: e.to.Instance,
 		}
 	}
@@ -62,7 +79,7 @@ func (e *exchange) stream(ctx context.Context, c *invoke.Call, extra invoke.Fiel
 	}
 	body, again := invoke.Whole(c.Body)
 	for ; ; again = false {
-		l, err := e.t.get(ctx, e.addr())
+		l, err := e.t.get(ctx, e.place())
 		if err != nil {
 			closeBody(c)
 			return nil, e.unreachable(ctx, err)
@@ -71,7 +88,7 @@ func (e *exchange) stream(ctx context.Context, c *invoke.Call, extra invoke.Fiel
 		if again && c.Body != nil {
 			attempt.Body = invoke.BytesBody(body)
 		}
-		answer, err := l.RoundTrip(ctx, &attempt, &h2.Request{Scheme: "http", Authority: e.addr(), Extra: extra})
+		answer, err := l.RoundTrip(ctx, &attempt, &h2.Request{Scheme: e.scheme(), Authority: e.addr(), Extra: extra})
 		if err == nil {
 			return answer, nil
 		}

@@ -149,6 +149,7 @@ func sendAnswer(
 // call is the request as every call is. The trace comes as gRPC's metadata.
 func (s *Server) call(ctx context.Context, in *internalsv1.InternalInvokeRequest) (*invoke.Call, error) {
 	c := call(in)
+	c.Caller = callerOf(ctx)
 	if c.Verb == http.MethodConnect && !s.cfg.SpeaksGRPC {
 		return nil, status.Error(codes.InvalidArgument, "invalid HTTP verb")
 	}

@@ -35,7 +35,7 @@ func (s *Server) proxy(ctx *callctx.Context, x *h2.Stream) {
 	name, namespace, _ := strings.Cut(target, ".")
 	c := &invoke.Call{
 		Target: invoke.Target{App: name, Namespace: namespace, Given: target}, Verb: x.Method(), Path: x.Path(), Major: 2,
-		Host: x.Authority(), Remote: x.Remote(), Fields: kept(fields), Length: x.Length(),
+		Caller: callerOf(ctx), Host: x.Authority(), Remote: x.Remote(), Fields: kept(fields), Length: x.Length(),
 	}
 	if body := x.Body(); body != nil {
 		c.Body = body

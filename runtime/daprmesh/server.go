@@ -17,11 +17,13 @@ import (
 	"github.com/pillion-dev/pillion/internal/callctx"
 	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/tls/identity"
 )
 
 // ServerConfig is what a Server is made of.
 type ServerConfig struct {
-	// Handler gets the calls, without a caller. Required.
+	// Handler gets the calls, without a caller if they came in clear text.
+	// Required.
 	Handler invoke.Handler
 	// SpeaksGRPC is true if the app does: the protocol's status is gRPC's then.
 	SpeaksGRPC bool
@@ -80,6 +82,7 @@ func (s *Server) Leave() {
 var (
 	errClosing = invoke.ErrStopping
 	errFull    = errors.New("all connections to it are full")
+	errExpired = errors.New("a certificate has expired")
 )
 
 // Serve takes calls on ln until ctx ends, lets those under way end for a moment,
@@ -121,10 +124,51 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, base context.Conte
 	}
 }
 
-// take serves a connection; end waits for it. One that comes while we leave is
-// told so, which proves to the caller what was not taken.
+// take serves a connection in clear text; end waits for it.
 func (s *Server) take(nc net.Conn, base context.Context) {
-	sc := (&h2.Server{Handler: s.exchange, Values: base}).NewConn(nc)
+	if sc := s.admit(nc, base, identity.ID{}); sc != nil {
+		go func() {
+			defer s.done(sc)
+			sc.Serve()
+		}()
+	}
+}
+
+// ServeConn takes the calls of the sidecar caller, which has proved who it is by
+// the TLS of nc. It owns nc, and returns when nothing of it is left. From until
+// on it takes no new calls, and it cuts off those under way when expires has
+// come, or a moment after ctx has ended. Zero times are never.
+func (s *Server) ServeConn(ctx context.Context, nc net.Conn, caller identity.ID, until, expires time.Time) {
+	sc := s.admit(nc, ctx, caller)
+	if sc == nil {
+		return
+	}
+	defer s.done(sc)
+	if !until.IsZero() {
+		defer time.AfterFunc(time.Until(until), sc.Shutdown).Stop()
+		defer time.AfterFunc(time.Until(expires), func() { sc.Close(errExpired) }).Stop()
+	}
+	ended, parted := make(chan struct{}), make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(parted)
+		sc.Shutdown()
+		select {
+		case <-ended:
+		case <-time.After(drainTime):
+			sc.Close(errClosing)
+		}
+	})
+	sc.Serve()
+	close(ended)
+	if !stop() {
+		<-parted
+	}
+}
+
+// admit counts a connection; nil if there are too many. One that comes while we
+// leave is told so, which proves to the caller what was not taken.
+func (s *Server) admit(nc net.Conn, base context.Context, caller identity.ID) *h2.ServerConn {
+	sc := (&h2.Server{Handler: s.exchange, Values: context.WithValue(base, callerKey{}, caller)}).NewConn(nc)
 	s.mu.Lock()
 	full, leaving := len(s.conns) >= maxServed, s.leaving
 	if !full {
@@ -134,15 +178,21 @@ func (s *Server) take(nc net.Conn, base context.Context) {
 	s.mu.Unlock()
 	if full {
 		_ = nc.Close() // nobody serves it
-		return
+		return nil
 	}
 	if leaving {
 		sc.Shutdown()
 	}
-	go func() {
-		defer s.done(sc)
-		sc.Serve()
-	}()
+	return sc
+}
+
+// callerKey is whose calls a connection carries, in its context.
+type callerKey struct{}
+
+// callerOf is who calls; nobody if it has proved nothing.
+func callerOf(ctx context.Context) identity.ID {
+	id, _ := ctx.Value(callerKey{}).(identity.ID)
+	return id
 }
 
 func (s *Server) done(sc *h2.ServerConn) {

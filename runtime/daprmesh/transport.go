@@ -2,7 +2,9 @@ package daprmesh
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -15,12 +17,18 @@ import (
 	"github.com/pillion-dev/pillion/runtime/h2"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/tls/identity"
+	"github.com/pillion-dev/pillion/tls/mtls"
 )
 
 // TransportConfig is what a Transport is made of.
 type TransportConfig struct {
 	// Self is the app whose calls they are, as peers are told.
 	Self identity.ID
+	// TLS is the configuration of a connection to the app want and nobody else,
+	// with ALPN for its protocol. Nil: clear text.
+	TLS func(want identity.ID) *tls.Config
+	// Expires is when our own leaf ends. Nil is never.
+	Expires func() time.Time
 	// MaxMessage bounds a message in bytes. Zero: 4 MiB; below zero: 2 GiB.
 	MaxMessage int
 	// Logger may be nil.
@@ -36,14 +44,20 @@ type Transport struct {
 	work sync.WaitGroup // connections that are read
 
 	mu     sync.Mutex // guards what follows
-	peers  map[string]*remote
+	peers  map[place]*remote
 	all    map[*link]struct{} // that are read, those that take no more calls too
 	closed bool
 }
 
 var _ invoke.Mesh = (*Transport)(nil)
 
-// A remote is an address and the connections to it that take calls.
+// A place is where a peer is called, and who has to be there.
+type place struct {
+	addr string
+	want identity.ID // nobody in clear text, which proves nothing
+}
+
+// A remote is a place and the connections to it that take calls.
 type remote struct {
 	links   []*link
 	dialing chan struct{} // closed when the connection that is being made is there or has failed; nil if there is none
@@ -52,7 +66,16 @@ type remote struct {
 // A link is one connection to a peer.
 type link struct {
 	*h2.Client
+	until time.Time // takes no calls from then on: a certificate ends; zero is never
 	since time.Time // without calls since then; the transport's mutex guards it
+}
+
+// takes reports whether calls may begin on it.
+func (l *link) takes() bool {
+	if !l.until.IsZero() && !time.Now().Before(l.until) {
+		l.Retire()
+	}
+	return l.Usable()
 }
 
 // NewTransport makes a Transport. It opens nothing.
@@ -66,7 +89,7 @@ func NewTransport(cfg TransportConfig) *Transport {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Transport{cfg: cfg, log: cfg.Logger, peers: map[string]*remote{}, all: map[*link]struct{}{}}
+	return &Transport{cfg: cfg, log: cfg.Logger, peers: map[place]*remote{}, all: map[*link]struct{}{}}
 }
 
 // Run closes connections that have had no calls for a while, until ctx ends; it
@@ -87,10 +110,10 @@ func (t *Transport) Run(ctx context.Context) error {
 func (t *Transport) sweep(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for addr, p := range t.peers {
+	for at, p := range t.peers {
 		p.links = slices.DeleteFunc(p.links, func(l *link) bool {
 			switch {
-			case !l.Usable():
+			case !l.takes():
 				return true
 			case l.Open() > 0:
 				l.since = now
@@ -101,7 +124,7 @@ func (t *Transport) sweep(now time.Time) {
 			return false
 		})
 		if len(p.links) == 0 && p.dialing == nil {
-			delete(t.peers, addr)
+			delete(t.peers, at)
 		}
 	}
 }
@@ -125,11 +148,11 @@ func (t *Transport) isClosed() bool {
 	return t.closed
 }
 
-// Send makes one attempt to carry c to the instance at to. Who answers there is
-// not proved. c's Body is closed when Send fails, and with the answer otherwise.
+// Send makes one attempt to carry c to the instance at to. Without TLS who
+// answers there is not proved. c's Body is closed when Send fails, and with the answer otherwise.
 // Errors are *apperr.Error.
 func (t *Transport) Send(ctx context.Context, to discovery.Endpoint, want identity.ID, c *invoke.Call) (*invoke.Answer, error) {
-	e := &exchange{t: t, to: to, app: want.App(), call: c}
+	e := &exchange{t: t, to: to, app: want.App(), want: want, call: c}
 	answer, err := e.carry(ctx)
 	if err != nil {
 		closeBody(c)
@@ -139,11 +162,11 @@ func (t *Transport) Send(ctx context.Context, to discovery.Endpoint, want identi
 	return answer, nil
 }
 
-// get returns a connection to addr with a place for a stream. One is made at a
-// time: the calls that come meanwhile share it.
-func (t *Transport) get(ctx context.Context, addr string) (*link, error) {
+// get returns a connection that has room for a stream. One is made at a time:
+// the calls that come meanwhile share it.
+func (t *Transport) get(ctx context.Context, at place) (*link, error) {
 	for {
-		l, wait, err := t.pick(addr)
+		l, wait, err := t.pick(at)
 		switch {
 		case err != nil:
 			return nil, err
@@ -154,27 +177,27 @@ func (t *Transport) get(ctx context.Context, addr string) (*link, error) {
 				return nil, callctx.Cause(ctx)
 			}
 		case l == nil:
-			return t.dial(ctx, addr)
+			return t.dial(ctx, at)
 		default:
 			return l, nil
 		}
 	}
 }
 
-// pick returns a connection with a place, or what to wait for; neither if the
+// pick returns a connection with room, or what to wait for; neither if the
 // caller is to make a connection, which it has to.
-func (t *Transport) pick(addr string) (*link, <-chan struct{}, error) {
+func (t *Transport) pick(at place) (*link, <-chan struct{}, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		return nil, nil, errClosing
 	}
-	p := t.peers[addr]
+	p := t.peers[at]
 	if p == nil {
 		p = &remote{}
-		t.peers[addr] = p
+		t.peers[at] = p
 	}
-	p.links = slices.DeleteFunc(p.links, func(l *link) bool { return !l.Usable() })
+	p.links = slices.DeleteFunc(p.links, func(l *link) bool { return !l.takes() })
 	for _, l := range p.links {
 		if l.TryReserve() {
 			l.since = time.Now()
@@ -191,16 +214,15 @@ func (t *Transport) pick(addr string) (*link, <-chan struct{}, error) {
 	return nil, nil, nil
 }
 
-// dial makes a connection and takes a place on it. Those who wait for it look
-// again, however it ends.
-func (t *Transport) dial(ctx context.Context, addr string) (*link, error) {
-	dialer := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{
-		Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
-	}}
-	nc, err := dialer.DialContext(ctx, "tcp", addr)
+// dial makes a connection and takes a stream's room on it. Those who wait for it
+// look again, however it ends.
+func (t *Transport) dial(ctx context.Context, at place) (*link, error) {
+	limited, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	nc, until, err := t.connect(limited, at)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p := t.peers[addr]
+	p := t.peers[at]
 	close(p.dialing)
 	p.dialing = nil
 	switch {
@@ -212,7 +234,7 @@ func (t *Transport) dial(ctx context.Context, addr string) (*link, error) {
 		_ = nc.Close() // nobody wants it
 		return nil, errClosing
 	}
-	l := &link{Client: h2.NewClient(nc), since: time.Now()}
+	l := &link{Client: h2.NewClient(nc), until: until, since: time.Now()}
 	l.TryReserve() // nobody else has it yet
 	p.links = append(p.links, l)
 	t.all[l] = struct{}{}
@@ -225,10 +247,57 @@ func (t *Transport) dial(ctx context.Context, addr string) (*link, error) {
 	return l, nil
 }
 
+// connect makes a connection, on which with TLS the peer has proved who it is,
+// and says until when calls may begin on it.
+func (t *Transport) connect(ctx context.Context, at place) (net.Conn, time.Time, error) {
+	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+		Enable: true, Idle: keepAliveIdle, Interval: keepAliveInterval, Count: keepAliveCount,
+	}}
+	nc, err := dialer.DialContext(ctx, "tcp", at.addr)
+	if err != nil || t.cfg.TLS == nil {
+		return nc, time.Time{}, err
+	}
+	secure := tls.Client(nc, t.cfg.TLS(at.want))
+	err = secure.HandshakeContext(ctx)
+	cs := secure.ConnectionState()
+	if err == nil && cs.NegotiatedProtocol != ALPN {
+		err = fmt.Errorf("it agreed to no protocol of Dapr's, but to %q", cs.NegotiatedProtocol)
+	}
+	if err != nil {
+		_ = nc.Close() // err is the one to report
+		return nil, time.Time{}, &handshakeError{err}
+	}
+	return secure, t.until(cs.PeerCertificates[0].NotAfter), nil
+}
+
+// until is when a connection takes no more calls: some time before the first of
+// the two leaves ends. Round strips the monotonic reading: certificates end by
+// the wall clock, also when the machine has slept.
+func (t *Transport) until(theirs time.Time) time.Time {
+	first := theirs
+	if t.cfg.Expires != nil {
+		if ours := t.cfg.Expires(); ours.Before(first) {
+			first = ours
+		}
+	}
+	first = first.Round(0)
+	return first.Add(-min(retireAhead, time.Until(first)/5))
+}
+
+// A handshakeError is why a peer has not proved who it is.
+type handshakeError struct{ error }
+
+func (e *handshakeError) Unwrap() error { return e.error }
+
 // unreachable is the error of a call that no peer was given.
 func (e *exchange) unreachable(ctx context.Context, err error) *apperr.Error {
 	if ctx.Err() != nil {
 		return e.given(ctx, apperr.ReachedNo)
+	}
+	if unproved, ok := errors.AsType[*handshakeError](err); ok {
+		explained := *mtls.Explain(unproved.error, e.want)
+		explained.Reached, explained.Instance = apperr.ReachedNo, e.to.Instance // no call is sent before
+		return &explained
 	}
 	cause := err.Error()
 	if dial, ok := errors.AsType[*net.OpError](err); ok {

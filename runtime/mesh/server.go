@@ -14,6 +14,7 @@ import (
 	"github.com/pillion-dev/pillion/discovery"
 	"github.com/pillion-dev/pillion/internal/apperr"
 	"github.com/pillion-dev/pillion/runtime/invoke"
+	"github.com/pillion-dev/pillion/tls/identity"
 	"github.com/pillion-dev/pillion/tls/mtls"
 )
 
@@ -30,6 +31,11 @@ type ServerConfig struct {
 	// Expires is when our own leaf ends; it is asked at each handshake. Nil is
 	// never.
 	Expires func() time.Time
+	// Foreign serves a connection on which TLS offers another protocol than
+	// ours, and the caller has chosen it. It owns conn, takes no new call after
+	// until, and returns when the connection has ended, as it does soon after
+	// ctx ends and when it expires. Zero times are never. Nil: such a connection is closed.
+	Foreign func(ctx context.Context, conn net.Conn, caller identity.ID, until, expires time.Time)
 	// Logger gets a line for each link, at debug level. Nil discards.
 	Logger *slog.Logger
 }
@@ -176,7 +182,17 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, take func(net.Conn
 
 // link serves one connection until it has ended and its calls have returned.
 func (s *Server) link(ctx context.Context, conn net.Conn) {
-	sv, err := s.handshake(ctx, conn)
+	sock := newSocket(conn)
+	secure, caller, err := s.handshake(ctx, sock)
+	if err == nil && s.cfg.Foreign != nil && secure.ConnectionState().NegotiatedProtocol != ALPN {
+		until, expires := lifetime(secure.ConnectionState(), s.cfg.Expires, retireAhead/2)
+		s.cfg.Foreign(ctx, secure, caller, until, expires)
+		return
+	}
+	var sv *served
+	if err == nil {
+		sv, err = s.begin(ctx, secure, sock, caller)
+	}
 	if err != nil {
 		s.log.Debug("link refused", "address", conn.RemoteAddr(), "err", err)
 		_ = conn.Close() // err is the one to report
@@ -197,52 +213,48 @@ func (s *Server) link(ctx context.Context, conn net.Conn) {
 var errTooMany = errors.New("as many as there may be")
 
 // handshake learns who the peer is. Nothing of ours is sent before.
-func (s *Server) handshake(ctx context.Context, conn net.Conn) (*served, error) {
+func (s *Server) handshake(ctx context.Context, sock *socket) (*tls.Conn, identity.ID, error) {
 	select {
 	case s.handshakes <- struct{}{}:
 		defer func() { <-s.handshakes }()
 	default:
-		return nil, fmt.Errorf("handshakes in progress: %w", errTooMany)
+		return nil, identity.ID{}, fmt.Errorf("handshakes in progress: %w", errTooMany)
 	}
-	sock := newSocket(conn)
 	secure := tls.Server(sock, s.cfg.TLS)
 	limited, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
 	if err := secure.HandshakeContext(limited); err != nil {
-		return nil, err
+		return nil, identity.ID{}, err
 	}
+	caller, err := mtls.PeerID(secure.ConnectionState())
+	return secure, caller, err
+}
+
+// begin greets the caller and counts the link.
+func (s *Server) begin(ctx context.Context, secure *tls.Conn, sock *socket, caller identity.ID) (*served, error) {
 	cs := secure.ConnectionState()
 	if cs.NegotiatedProtocol != ALPN {
 		return nil, fmt.Errorf("the client speaks %q, not %q", cs.NegotiatedProtocol, ALPN)
 	}
-	caller, err := mtls.PeerID(cs)
-	if err != nil {
-		return nil, err
-	}
 	sv := newServed(ctx, s, caller, secure, sock)
 	sv.until, sv.expires = lifetime(cs, s.cfg.Expires, retireAhead/2)
-	return sv, s.begin(ctx, sv)
-}
-
-// begin greets the caller and counts the link.
-func (s *Server) begin(ctx context.Context, sv *served) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	if len(s.links) >= maxServed {
-		return fmt.Errorf("links: %w", errTooMany)
+		return nil, fmt.Errorf("links: %w", errTooMany)
 	}
 	g := greeting{
 		oldest: oldestRevision, newest: newestRevision, state: s.state,
 		instance: s.cfg.Instance, version: s.cfg.Version, calls: maxCalls,
 	}
 	if err := sv.control(kindGreeting, 0, g.encode()); err != nil {
-		return err
+		return nil, err
 	}
 	s.links[sv] = struct{}{}
-	return nil
+	return sv, nil
 }
 
 // retire tells the caller that no call above the last one is taken.

@@ -27,9 +27,10 @@ import (
 // How sidecars speak to each other is chosen here and nowhere else: what takes
 // calls, what sends them, and where others are looked for. `pillion run` and
 // `pillion sidecar --enable-mtls` have mutual TLS and pillion's own protocol
-// (docs/adr/0008). A sidecar without --enable-mtls has Dapr's protocol in clear
-// text and Dapr's mDNS records, and nothing else. The two kinds never speak to
-// each other.
+// (docs/adr/0008); the latter speaks Dapr's over it, too, with sidecars that have
+// no other. A sidecar without --enable-mtls has Dapr's protocol in clear text and
+// Dapr's mDNS records, and nothing else. With and without mutual TLS never speak
+// to each other.
 
 // A meshServer takes the calls of other sidecars and hands them to the app.
 type meshServer interface {
@@ -49,39 +50,49 @@ type meshClient interface {
 }
 
 func (s *sidecar) newMeshServer(callee invoke.Handler) meshServer {
+	dapr := daprmesh.NewServer(daprmesh.ServerConfig{
+		Handler: callee, SpeaksGRPC: s.speaksGRPC(), MaxMessage: s.maxMessage(), Logger: s.log,
+	})
 	if s.cfg.ClearMesh() {
-		return daprmesh.NewServer(daprmesh.ServerConfig{
-			Handler: callee, SpeaksGRPC: s.speaksGRPC(), MaxMessage: s.maxMessage(), Logger: s.log,
-		})
+		return dapr
 	}
 	own := discovery.Key{Namespace: s.cfg.Namespace, App: s.cfg.AppID}
-	return mesh.NewServer(mesh.ServerConfig{
-		TLS: s.workload.Server(mtls.ServerOptions{
-			Labels: labelsOf(tlsKey(s.place), own), NextProtos: []string{mesh.ALPN},
-		}),
+	options := mtls.ServerOptions{Labels: labelsOf(tlsKey(s.place), own), NextProtos: []string{mesh.ALPN}}
+	config := mesh.ServerConfig{
 		Handler: callee, Instance: s.registration.Entry().ID,
 		Version: buildinfo.Version(), State: discovery.Starting, Logger: s.log,
 		Expires: func() time.Time { return s.workload.Leaf().NotAfter },
-	})
+	}
+	if !s.cfg.MixedMesh() {
+		config.TLS = s.workload.Server(options)
+		return mesh.NewServer(config)
+	}
+	options.Foreign, config.Foreign = []string{daprmesh.ALPN}, dapr.ServeConn
+	config.TLS = s.workload.Server(options)
+	return &mixedServer{mesh.NewServer(config), dapr}
 }
 
 func (n *network) newMeshClient(o networkOptions) meshClient {
-	clear := daprmesh.NewTransport(daprmesh.TransportConfig{
-		Self: o.workload.ID(), MaxMessage: int(o.cfg.MaxBody), Logger: o.log,
-	})
+	config := daprmesh.TransportConfig{Self: o.workload.ID(), MaxMessage: int(o.cfg.MaxBody), Logger: o.log}
 	if o.cfg.ClearMesh() {
-		return &kindred{meshClient: clear, clearText: true}
+		return &kindred{meshClient: daprmesh.NewTransport(config), clearText: true}
 	}
+	expires := func() time.Time { return o.workload.Leaf().NotAfter }
 	secure := mesh.NewTransport(mesh.TransportConfig{
 		TLS: func(want identity.ID, key discovery.Key) *tls.Config {
 			return o.workload.Client(want, discovery.Label(n.key, key), mesh.ALPN)
 		},
-		Dial:    n.dial,
-		Expires: func() time.Time { return o.workload.Leaf().NotAfter },
-		Logger:  o.log,
+		Dial: n.dial, Expires: expires, Logger: o.log,
 	})
-	if o.eitherWay {
-		return &eitherWay{meshClient: secure, clear: clear}
+	switch {
+	case o.eitherWay:
+		return &eitherWay{meshClient: secure, clear: daprmesh.NewTransport(config)}
+	case o.cfg.MixedMesh():
+		config.Expires = expires
+		config.TLS = func(want identity.ID) *tls.Config { return n.configOf(want, daprmesh.ALPN) }
+		return &kindred{meshClient: &mixedClient{
+			meshClient: secure, dapr: daprmesh.NewTransport(config), agree: n.agree, asked: map[peer]*agreement{},
+		}}
 	}
 	return &kindred{meshClient: secure}
 }

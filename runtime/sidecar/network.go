@@ -19,6 +19,7 @@ import (
 	"github.com/pillion-dev/pillion/internal/lifecycle"
 	"github.com/pillion-dev/pillion/internal/rundir"
 	"github.com/pillion-dev/pillion/runtime/config"
+	"github.com/pillion-dev/pillion/runtime/daprmesh"
 	"github.com/pillion-dev/pillion/runtime/external"
 	"github.com/pillion-dev/pillion/runtime/invoke"
 	"github.com/pillion-dev/pillion/runtime/mesh"
@@ -48,6 +49,7 @@ type network struct {
 	log       *slog.Logger
 	key       []byte // of the server names
 	workload  *mtls.Workload
+	spoken    []string // protocols of the mesh by mutual TLS, best first
 	resolver  *discovery.Resolver
 	folder    *local.Source // nil unless it is a source
 	seen      *discovery.Seen
@@ -111,7 +113,10 @@ type networkOptions struct {
 }
 
 func newNetwork(o networkOptions) (*network, error) {
-	n := &network{log: o.log, key: tlsKey(o.place), workload: o.workload}
+	n := &network{log: o.log, key: tlsKey(o.place), workload: o.workload, spoken: []string{mesh.ALPN}}
+	if o.cfg.MixedMesh() {
+		n.spoken = append(n.spoken, daprmesh.ALPN)
+	}
 	if err := n.find(o); err != nil {
 		return nil, err
 	}
@@ -356,17 +361,25 @@ func labelsOf(key []byte, own discovery.Key) func(string) bool {
 // identify asks the sidecar at addr who it is, by its certificate. It carries
 // no call.
 func (n *network) identify(ctx context.Context, addr string) (identity.ID, error) {
-	ctx, cancel := context.WithTimeout(ctx, identifyTimeout)
-	defer cancel()
-	dialer := tls.Dialer{Config: n.workload.AnyClient(discovery.EveryLabel(n.key), mesh.ALPN)}
-	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	cs, err := shakeHands(ctx, addr, n.workload.AnyClient(discovery.EveryLabel(n.key), n.spoken...))
 	if err != nil {
 		return identity.ID{}, err
+	}
+	return mtls.PeerID(cs)
+}
+
+// shakeHands makes a connection only to look at it.
+func shakeHands(ctx context.Context, addr string, config *tls.Config) (tls.ConnectionState, error) {
+	ctx, cancel := context.WithTimeout(ctx, identifyTimeout)
+	defer cancel()
+	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return tls.ConnectionState{}, err
 	}
 	defer func() { _ = conn.Close() }() // it was only looked at
 	secure, ok := conn.(*tls.Conn)
 	if !ok {
-		return identity.ID{}, errNotTLS
+		return tls.ConnectionState{}, errNotTLS
 	}
-	return mtls.PeerID(secure.ConnectionState())
+	return secure.ConnectionState(), nil
 }

@@ -17,16 +17,20 @@ type ServerOptions struct {
 	// NextProtos are the protocols (ALPN) spoken here, best first. Required: a
 	// client that names none of them is refused.
 	NextProtos []string
+	// Foreign are protocols that are spoken here, too, with clients that know
+	// none of our labels. They are shown our certificate as soon as they name
+	// one of these.
+	Foreign []string
 }
 
 // Server is the configuration of the mesh listener. A client sees nothing of
-// our certificate before it has named one of our labels and protocols; it must
-// have a valid certificate of our trust domain. Who it is, is for PeerID; what
-// it may do, for others to decide.
+// our certificate before it has named one of our labels and protocols, or a
+// foreign protocol; it must have a valid certificate of our trust domain. Who it
+// is, is for PeerID; what it may do, for others to decide.
 func (w *Workload) Server(o ServerOptions) *tls.Config {
 	known := &tls.Config{
 		MinVersion:             tls.VersionTLS13,
-		NextProtos:             slices.Clone(o.NextProtos),
+		NextProtos:             slices.Concat(o.NextProtos, o.Foreign),
 		SessionTicketsDisabled: true,
 		// A link carries many calls from its first byte.
 		DynamicRecordSizingDisabled: true,
@@ -42,11 +46,16 @@ func (w *Workload) Server(o ServerOptions) *tls.Config {
 			return nil
 		},
 	}
+	foreign := known.Clone()
+	foreign.NextProtos = slices.Clone(o.Foreign)
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		SessionTicketsDisabled: true,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			if o.Labels == nil || !o.Labels(hello.ServerName) {
+				if slices.ContainsFunc(hello.SupportedProtos, func(proto string) bool { return slices.Contains(o.Foreign, proto) }) {
+					return foreign, nil
+				}
 				return nil, fmt.Errorf("no app here has the label %q", hello.ServerName)
 			}
 			// A client that names other protocols is told so, before our

@@ -133,6 +133,18 @@ func TestServerShowsNoCertificateToTheUninitiated(t *testing.T) {
 			t.Errorf("%s: refused without a reason", name)
 		}
 	}
+	mixed := listen(t, callee.Server(mtls.ServerOptions{
+		Labels: func(name string) bool { return name == label }, NextProtos: []string{proto}, Foreign: []string{"h2"},
+	}))
+	if _, err := call(t.Context(), mixed.addr, callee.Client(callee.ID(), "another", proto)); err == nil {
+		t.Error("another name was answered in our protocol")
+	}
+	for name, want := range map[string]string{"another": "h2", label: proto} {
+		cs, err := call(t.Context(), mixed.addr, callee.Client(callee.ID(), name, proto, "h2"))
+		if err != nil || cs.NegotiatedProtocol != want {
+			t.Errorf("server name %s: %q (%v), want %q", name, cs.NegotiatedProtocol, err, want)
+		}
+	}
 	unnamed := listen(t, callee.Server(mtls.ServerOptions{NextProtos: []string{proto}}))
 	if _, err := call(t.Context(), unnamed.addr, callee.Client(callee.ID(), label, proto)); err == nil {
 		t.Error("a server without labels answered")
