@@ -116,13 +116,31 @@ func (c *Context) Err() error {
 // Value is that of the context c was made from.
 func (c *Context) Value(key any) any { return c.values.Value(key) }
 
-// AfterFunc calls f once the context has ended, in the goroutine that ends it,
-// so f must not wait; or in the caller's if it has ended already. stop reports
-// whether it kept f from being called. The standard library uses it for
-// contexts derived from this one.
+// AfterFunc calls f once the context has ended, in the goroutine that ends it, so
+// f must not wait; or in one of its own if it has ended already: the standard
+// library, which uses it for contexts derived from this one, holds a lock here
+// that f takes. stop reports whether it kept f from being called.
 func (c *Context) AfterFunc(f func()) (stop func() bool) {
-	w := OnEnd(c, f)
+	w, ended := c.watch(f)
+	if ended {
+		go f()
+	}
 	return w.Stop
+}
+
+// watch has f called at the end, unless the context has ended.
+func (c *Context) watch(f func()) (w Watch, ended bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return Watch{}, true
+	}
+	if c.watchers == nil {
+		c.watchers = c.room[:0]
+	}
+	c.last++
+	c.watchers = append(c.watchers, watcher{c.last, f})
+	return Watch{of: c, id: c.last}, false
 }
 
 // A Watch is a function that waits for a context's end. Its zero value watches
@@ -134,25 +152,18 @@ type Watch struct {
 }
 
 // OnEnd is context.AfterFunc, which allocates nothing of its own where ctx is a
-// *Context: there f is called as Context.AfterFunc says.
+// *Context: there f is called in the goroutine that ends it, or in the caller's if
+// it has ended already, and must not wait.
 func OnEnd(ctx context.Context, f func()) Watch {
 	c, ours := ctx.(*Context)
 	if !ours {
 		return Watch{stop: context.AfterFunc(ctx, f)}
 	}
-	c.mu.Lock()
-	if c.err != nil {
-		c.mu.Unlock()
+	w, ended := c.watch(f)
+	if ended {
 		f()
-		return Watch{}
 	}
-	defer c.mu.Unlock()
-	if c.watchers == nil {
-		c.watchers = c.room[:0]
-	}
-	c.last++
-	c.watchers = append(c.watchers, watcher{c.last, f})
-	return Watch{of: c, id: c.last}
+	return w
 }
 
 // Stop ends the watching. It reports whether the function will not be called

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pillion-dev/pillion/internal/callctx"
+	"github.com/pillion-dev/pillion/internal/within"
 )
 
 var errGone = errors.New("the client is gone")
@@ -73,6 +74,30 @@ func TestADerivedContextEndsWithIt(t *testing.T) {
 		t.Errorf("Err %v", derived.Err())
 	}
 }
+
+// Deriving a context looks whether the parent has ended, takes its own lock and
+// then asks to be told. A parent that ends in between must not answer in the
+// same goroutine, which has that lock.
+func TestAContextIsDerivedWhileItsParentEnds(t *testing.T) {
+	t.Parallel()
+	parent := callctx.New(t.Context(), time.Time{})
+	parent.Cancel(errGone)
+	derived := make(chan context.Context, 1)
+	go func() {
+		ctx, stop := context.WithCancel(endsLater{parent})
+		defer stop()
+		<-ctx.Done()
+		derived <- ctx
+	}()
+	if err := within.Receive(t, derived).Err(); !errors.Is(err, context.Canceled) {
+		t.Errorf("Err %v", err)
+	}
+}
+
+// endsLater is a context that has not ended yet when it is looked at.
+type endsLater struct{ *callctx.Context }
+
+func (endsLater) Done() <-chan struct{} { return make(chan struct{}) }
 
 func TestOnEndCallsOnceAndNotAfterStop(t *testing.T) {
 	t.Parallel()
