@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,6 +33,27 @@ func TestRunWaitsForAll(t *testing.T) {
 		if got, want := time.Since(start), time.Minute+time.Second; got != want {
 			t.Errorf("Run took %v, want %v", got, want)
 		}
+	})
+}
+
+func TestWhatDoesNotEndIsNamed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		boom := errors.New("boom")
+		release := make(chan struct{})
+		stuck := func(context.Context) error { <-release; return nil }
+		start := time.Now()
+		err := lifecycle.RunWithin(t.Context(), time.Minute,
+			lifecycle.Task{Name: "short", Run: func(context.Context) error { return boom }},
+			lifecycle.Task{Name: "mesh", Run: stuck},
+			lifecycle.Task{Name: "door", Run: stuck},
+			lifecycle.Task{Name: "good", Run: func(ctx context.Context) error { <-ctx.Done(); return nil }},
+		)
+		late, ok := errors.AsType[*lifecycle.LateError](err)
+		if !ok || !slices.Equal(late.Tasks, []string{"door", "mesh"}) || !errors.Is(err, boom) || time.Since(start) != time.Minute {
+			t.Errorf("RunWithin = %v after %v", err, time.Since(start))
+		}
+		close(release)
 	})
 }
 

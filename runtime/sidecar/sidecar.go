@@ -5,11 +5,14 @@ package sidecar
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,6 +124,10 @@ func Run(ctx context.Context, cfg config.Sidecar, env Env) (exit int, err error)
 	}
 	return s.serve(ctx)
 }
+
+// partsEnd bounds the wait for the sidecar's own parts when nothing is left of the
+// app. Each of them has bounds of its own, which are far within this one.
+const partsEnd = 30 * time.Second
 
 // A sidecar is one run: what Run builds step by step. Everything is set before
 // serve starts the first goroutine, but for what says otherwise.
@@ -255,8 +262,17 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 			return Tune(parts, s.env.Environ)
 		}})
 	}
-	err := lifecycle.Run(context.WithoutCancel(ctx), tasks...)
-	s.ward.watching.Wait()
+	err := lifecycle.RunWithin(context.WithoutCancel(ctx), partsEnd, tasks...)
+	if late, ok := errors.AsType[*lifecycle.LateError](err); ok {
+		// A fault of ours, which must not keep a person's terminal.
+		s.say(Notice{
+			Kind: Warning, Text: s.cfg.AppID + "'s sidecar did not end by itself",
+			Cause: fmt.Sprintf("%v after the app's end there is still: %s", late.After, strings.Join(late.Tasks, ", ")),
+		})
+		err = late.Err
+	} else {
+		s.ward.watching.Wait()
+	}
 	s.closeTracer(ctx)
 	s.closeRecord(ctx)
 	return s.outcome.exit, err

@@ -157,7 +157,7 @@ func (p *process) stop() error {
 }
 
 // bad is what neither a sidecar nor an app may ever say.
-var bad = regexp.MustCompile(`DATA RACE|panic:|fatal error:|` + mixedUp)
+var bad = regexp.MustCompile(`DATA RACE|panic:|fatal error:|did not end by itself|` + mixedUp)
 
 // sound reports what the process has said that it should not have.
 func (p *process) sound() error {
