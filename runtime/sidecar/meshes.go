@@ -58,24 +58,24 @@ func (s *sidecar) newMeshServer(callee invoke.Handler) meshServer {
 	}
 	own := discovery.Key{Namespace: s.cfg.Namespace, App: s.cfg.AppID}
 	options := mtls.ServerOptions{Labels: labelsOf(tlsKey(s.place), own), NextProtos: []string{mesh.ALPN}}
-	config := mesh.ServerConfig{
+	cfg := mesh.ServerConfig{
 		Handler: callee, Instance: s.registration.Entry().ID,
 		Version: buildinfo.Version(), State: discovery.Starting, Logger: s.log,
 		Expires: func() time.Time { return s.workload.Leaf().NotAfter },
 	}
 	if !s.cfg.MixedMesh() {
-		config.TLS = s.workload.Server(options)
-		return mesh.NewServer(config)
+		cfg.TLS = s.workload.Server(options)
+		return mesh.NewServer(cfg)
 	}
-	options.Foreign, config.Foreign = []string{daprmesh.ALPN}, dapr.ServeConn
-	config.TLS = s.workload.Server(options)
-	return &mixedServer{mesh.NewServer(config), dapr}
+	options.Foreign, cfg.Foreign = []string{daprmesh.ALPN}, dapr.ServeConn
+	cfg.TLS = s.workload.Server(options)
+	return &mixedServer{mesh.NewServer(cfg), dapr}
 }
 
 func (n *network) newMeshClient(o networkOptions) meshClient {
-	config := daprmesh.TransportConfig{Self: o.workload.ID(), MaxMessage: int(o.cfg.MaxBody), Logger: o.log}
+	dapr := daprmesh.TransportConfig{Self: o.workload.ID(), MaxMessage: int(o.cfg.MaxBody), Logger: o.log}
 	if o.cfg.ClearMesh() {
-		return &kindred{meshClient: daprmesh.NewTransport(config), clearText: true}
+		return &kindred{meshClient: daprmesh.NewTransport(dapr), clearText: true}
 	}
 	expires := func() time.Time { return o.workload.Leaf().NotAfter }
 	secure := mesh.NewTransport(mesh.TransportConfig{
@@ -86,12 +86,12 @@ func (n *network) newMeshClient(o networkOptions) meshClient {
 	})
 	switch {
 	case o.eitherWay:
-		return &eitherWay{meshClient: secure, clear: daprmesh.NewTransport(config)}
+		return &eitherWay{meshClient: secure, clear: daprmesh.NewTransport(dapr)}
 	case o.cfg.MixedMesh():
-		config.Expires = expires
-		config.TLS = func(want identity.ID) *tls.Config { return n.configOf(want, daprmesh.ALPN) }
+		dapr.Expires = expires
+		dapr.TLS = func(want identity.ID) *tls.Config { return n.configOf(want, daprmesh.ALPN) }
 		return &kindred{meshClient: &mixedClient{
-			meshClient: secure, dapr: daprmesh.NewTransport(config), agree: n.agree, asked: map[peer]*agreement{},
+			meshClient: secure, dapr: daprmesh.NewTransport(dapr), agree: n.agree, asked: map[peer]*agreement{},
 		}}
 	}
 	return &kindred{meshClient: secure}

@@ -369,10 +369,10 @@ func (n *network) identify(ctx context.Context, addr string) (identity.ID, error
 }
 
 // shakeHands makes a connection only to look at it.
-func shakeHands(ctx context.Context, addr string, config *tls.Config) (tls.ConnectionState, error) {
+func shakeHands(ctx context.Context, addr string, how *tls.Config) (tls.ConnectionState, error) {
 	ctx, cancel := context.WithTimeout(ctx, identifyTimeout)
 	defer cancel()
-	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", addr)
+	conn, err := (&tls.Dialer{Config: how}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return tls.ConnectionState{}, err
 	}
