@@ -87,3 +87,12 @@ func python(t *testing.T) string {
 	t.Skipf(want, err, out)
 	return ""
 }
+
+// The go command keeps the results of this package's tests for as long as the
+// program is what it was.
+func TestResultsAreKeptForThisProgramOnly(t *testing.T) {
+	t.Parallel()
+	if err := buildtest.Depend(); err != nil {
+		t.Error(err)
+	}
+}

@@ -44,3 +44,12 @@ func buildAndRun(m *testing.M) int {
 	}
 	return m.Run()
 }
+
+// The go command keeps the results of this package's tests for as long as the
+// program is what it was.
+func TestResultsAreKeptForThisProgramOnly(t *testing.T) {
+	t.Parallel()
+	if err := buildtest.Depend(); err != nil {
+		t.Error(err)
+	}
+}
