@@ -42,6 +42,10 @@ type Stamp struct {
 	Size  int64
 	Time  int64 // when it was written, in nanoseconds since 1970
 	Link  int64 // when the symbolic link to it was made; zero for none
+	// File is which file it is; zero where the system does not say. It counts
+	// only where an event said that another one took the place: some file
+	// systems give the same file other numbers.
+	File uint64
 }
 
 // StampOf is the state of the file at path, through a symbolic link, whose info
@@ -57,7 +61,7 @@ func StampOf(path string, info fs.FileInfo) Stamp {
 	if !info.Mode().IsRegular() {
 		return Stamp{}
 	}
-	return Stamp{There: true, Size: info.Size(), Time: info.ModTime().UnixNano(), Link: link}
+	return Stamp{There: true, Size: info.Size(), Time: info.ModTime().UnixNano(), Link: link, File: fileOf(info)}
 }
 
 // A Change is a file that came, went or was written.
@@ -75,6 +79,7 @@ type Watching struct {
 
 	looking sync.Mutex // held while the files are looked at and told of
 	told    map[string]Stamp
+	came    map[string]bool // where something came since then, by an event
 	closed  bool
 
 	mu    sync.Mutex // guards what follows
@@ -91,7 +96,7 @@ var _ thing = (*Watching)(nil)
 // touched has. The calls come one after the other, from Run's goroutine or from
 // Look's, and must not call the Watching's methods.
 func (w *Watcher) WatchTree(t Tree, changed func([]Change)) *Watching {
-	g := &Watching{w: w, tree: t, changed: changed}
+	g := &Watching{w: w, tree: t, changed: changed, came: map[string]bool{}}
 	g.told = g.look()
 	g.detach = w.attach(g)
 	return g
@@ -142,6 +147,11 @@ func (g *Watching) concerns(path string, op fsnotify.Op) bool {
 	if !g.tree.Counts(path) {
 		return false
 	}
+	if op.Has(fsnotify.Create) {
+		g.looking.Lock()
+		defer g.looking.Unlock()
+		g.came[path] = true
+	}
 	if op != fsnotify.Chmod {
 		return true
 	}
@@ -158,7 +168,7 @@ func (g *Watching) concerns(path string, op fsnotify.Op) bool {
 func (g *Watching) differs() bool {
 	g.looking.Lock()
 	defer g.looking.Unlock()
-	return len(differences(g.told, g.look())) > 0
+	return len(g.differences(g.look())) > 0
 }
 
 func (g *Watching) tell(now bool) bool {
@@ -168,11 +178,12 @@ func (g *Watching) tell(now bool) bool {
 		return true
 	}
 	files := g.look()
-	changes := differences(g.told, files)
+	changes := g.differences(files)
 	if !now && slices.ContainsFunc(changes, isYoung) {
 		return false
 	}
 	g.told = files
+	clear(g.came)
 	if len(changes) > 0 {
 		g.changed(changes)
 	}
@@ -184,11 +195,19 @@ func isYoung(c Change) bool {
 	return c.After.There && age.Abs() < young
 }
 
-// differences are sorted by path.
-func differences(before, after map[string]Stamp) []Change {
+// differences are what has changed since it was told, sorted by path. looking is
+// held.
+func (g *Watching) differences(after map[string]Stamp) []Change {
+	before := g.told
 	var out []Change
 	for path, stamp := range after {
-		if was := before[path]; was != stamp {
+		was := before[path]
+		same := stamp
+		same.File = was.File
+		switch {
+		case was == same && !g.came[path]:
+			after[path] = was // until an event says that it is another one
+		case was != stamp:
 			out = append(out, Change{Path: path, Before: was, After: stamp})
 		}
 	}
