@@ -202,6 +202,7 @@ type sidecar struct {
 	unbuilt     bool      // the last build failed; the renewal's that is under way
 	halted      time.Time // the conductor's, as is outcome
 	outcome     outcome
+	late        bool // parts have not ended with the others, and are not waited for
 	ending      ending
 }
 
@@ -269,6 +270,7 @@ func (s *sidecar) serve(ctx context.Context) (int, error) {
 			Kind: Warning, Text: s.cfg.AppID + "'s sidecar did not end by itself",
 			Cause: fmt.Sprintf("%v after the app's end there is still: %s", late.After, strings.Join(late.Tasks, ", ")),
 		})
+		s.late = true
 		err = late.Err
 	} else {
 		s.ward.watching.Wait()
@@ -294,8 +296,8 @@ func (s *sidecar) release(ctx context.Context) {
 	if p := s.process(); p != nil {
 		_ = p.Kill() // nothing is left of it, unless serve never ran
 	}
-	if s.net != nil {
-		s.net.close()
+	if s.net != nil && !s.late {
+		s.net.close() // waits for what is on the links
 	}
 	if s.service != nil {
 		s.service.Close()
