@@ -267,21 +267,8 @@ func (t *Transport) connect(ctx context.Context, at place) (net.Conn, time.Time,
 		_ = nc.Close() // err is the one to report
 		return nil, time.Time{}, &handshakeError{err}
 	}
-	return secure, t.until(cs.PeerCertificates[0].NotAfter), nil
-}
-
-// until is when a connection takes no more calls: some time before the first of
-// the two leaves ends. Round strips the monotonic reading: certificates end by
-// the wall clock, also when the machine has slept.
-func (t *Transport) until(theirs time.Time) time.Time {
-	first := theirs
-	if t.cfg.Expires != nil {
-		if ours := t.cfg.Expires(); ours.Before(first) {
-			first = ours
-		}
-	}
-	first = first.Round(0)
-	return first.Add(-min(retireAhead, time.Until(first)/5))
+	until, _ := mtls.Lifetime(cs, t.cfg.Expires, retireAhead) // what is under way then may end, as with Dapr
+	return secure, until, nil
 }
 
 // A handshakeError is why a peer has not proved who it is.

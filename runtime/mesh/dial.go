@@ -204,7 +204,7 @@ func (t *Transport) greet(ctx context.Context, raw net.Conn, name peerName, h ha
 	}
 	c := &client{name: name, peer: h.want, greeting: g, state: t.state}
 	c.link = newLink(conn, sock, c)
-	c.until, c.expires = lifetime(conn.ConnectionState(), t.cfg.Expires, retireAhead)
+	c.until, c.expires = mtls.Lifetime(conn.ConnectionState(), t.cfg.Expires, retireAhead)
 	hello := greeting{oldest: g.agree(), newest: g.agree(), instance: t.cfg.Instance, version: t.cfg.Version}
 	c.mu.Lock()
 	c.queue(kindHello, 0, hello.encode())
@@ -279,24 +279,4 @@ func clientConfig(cfg *tls.Config) *tls.Config {
 	cfg = cfg.Clone()
 	cfg.NextProtos = []string{ALPN}
 	return cfg
-}
-
-// lifetime is when a link takes no new calls and when it is cut: before and at
-// the end of the leaf that ends first.
-func lifetime(cs tls.ConnectionState, own func() time.Time, ahead time.Duration) (until, expires time.Time) {
-	if len(cs.PeerCertificates) > 0 {
-		expires = cs.PeerCertificates[0].NotAfter
-	}
-	if own != nil {
-		if ours := own(); !ours.IsZero() && (expires.IsZero() || ours.Before(expires)) {
-			expires = ours
-		}
-	}
-	if expires.IsZero() {
-		return time.Time{}, time.Time{}
-	}
-	// Round strips the monotonic reading: certificates end by the wall clock,
-	// also when the machine has slept.
-	expires = expires.Round(0)
-	return expires.Add(-min(ahead, time.Until(expires)/5)), expires
 }

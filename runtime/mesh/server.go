@@ -34,7 +34,8 @@ type ServerConfig struct {
 	// Foreign serves a connection on which TLS offers another protocol than
 	// ours, and the caller has chosen it. It owns conn, takes no new call after
 	// until, and returns when the connection has ended, as it does soon after
-	// ctx ends and when it expires. Zero times are never. Nil: such a connection is closed.
+	// ctx ends and when it expires. Zero times are never. Nil: such a connection
+	// is closed.
 	Foreign func(ctx context.Context, conn net.Conn, caller identity.ID, until, expires time.Time)
 	// Logger gets a line for each link, at debug level. Nil discards.
 	Logger *slog.Logger
@@ -185,7 +186,7 @@ func (s *Server) link(ctx context.Context, conn net.Conn) {
 	sock := newSocket(conn)
 	secure, caller, err := s.handshake(ctx, sock)
 	if err == nil && s.cfg.Foreign != nil && secure.ConnectionState().NegotiatedProtocol != ALPN {
-		until, expires := lifetime(secure.ConnectionState(), s.cfg.Expires, retireAhead/2)
+		until, expires := mtls.Lifetime(secure.ConnectionState(), s.cfg.Expires, retireAhead/2)
 		s.cfg.Foreign(ctx, secure, caller, until, expires)
 		return
 	}
@@ -237,7 +238,7 @@ func (s *Server) begin(ctx context.Context, secure *tls.Conn, sock *socket, call
 		return nil, fmt.Errorf("the client speaks %q, not %q", cs.NegotiatedProtocol, ALPN)
 	}
 	sv := newServed(ctx, s, caller, secure, sock)
-	sv.until, sv.expires = lifetime(cs, s.cfg.Expires, retireAhead/2)
+	sv.until, sv.expires = mtls.Lifetime(cs, s.cfg.Expires, retireAhead/2)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ctx.Err() != nil {

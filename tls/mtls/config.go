@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pillion-dev/pillion/tls/identity"
 )
@@ -128,4 +129,25 @@ func PeerID(cs tls.ConnectionState) (identity.ID, error) {
 		return identity.ID{}, errors.New("read the peer's identity: no completed handshake")
 	}
 	return idOf(cs.PeerCertificates[0])
+}
+
+// Lifetime is when a connection takes no new calls and when it is cut: ahead of
+// the end of the leaf that ends first, a fifth of what is left at most, and at it.
+// own is when ours ends; nil is never. Zero times are never.
+func Lifetime(cs tls.ConnectionState, own func() time.Time, ahead time.Duration) (until, expires time.Time) {
+	if len(cs.PeerCertificates) > 0 {
+		expires = cs.PeerCertificates[0].NotAfter
+	}
+	if own != nil {
+		if ours := own(); !ours.IsZero() && (expires.IsZero() || ours.Before(expires)) {
+			expires = ours
+		}
+	}
+	if expires.IsZero() {
+		return time.Time{}, time.Time{}
+	}
+	// Round strips the monotonic reading: certificates end by the wall clock,
+	// also when the machine has slept.
+	expires = expires.Round(0)
+	return expires.Add(-min(ahead, time.Until(expires)/5)), expires
 }
